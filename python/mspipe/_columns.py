@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
@@ -33,8 +33,8 @@ class Column(NamedTuple):
     present: Array | None = None
 
 
-def of_arrays(columns: Mapping[str, Any], may_read: Callable[[str], bool]) -> list[Column]:
-    """Each of the columns; of those that nobody reads one without values stands in for what is no column."""
+def of_arrays(columns: Iterable[tuple[Any, Any]], may_read: Callable[[str], bool]) -> list[Column]:
+    """Each of the columns with their names; of those that nobody reads one without values stands in for what is no column."""
     import numpy as np
 
     def one_of(name: str, values: Any) -> Column:
@@ -45,7 +45,7 @@ def of_arrays(columns: Mapping[str, Any], may_read: Callable[[str], bool]) -> li
                 raise
             return Column(name, "double", np.full(len(values), np.nan), present=np.zeros(len(values), dtype=bool))
 
-    found = (one_of(str(name), values) for name, values in columns.items())
+    found = (one_of(str(name), values) for name, values in columns)
     # Truth values go over as bytes.
     return [
         one if one.present is None else one._replace(present=np.ascontiguousarray(one.present).view(np.uint8))
@@ -62,15 +62,15 @@ def column(name: str, given: Any) -> Column:
         given = given.detach().cpu()
     given = _with_gaps(given)
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and not hasattr(given, "__array__"):
-        given = _of_list(name, given)
-    try:
-        array = np.asarray(given)
-    except Exception as error:
-        # Of who made it: a type that NumPy does not have.
-        raise _native.Error(f"the column '{name}' is {type(given).__name__} and no array ({type(error).__name__}: {error})") from error
-    if array.ndim == 1 and array.dtype.kind == "O" and len(array) and _is_row(array[0]):
-        # A series of lists.
-        array = _of_rows(name, array.tolist(), len(array[0]))
+        array = _of_list(name, given)
+    else:
+        try:
+            array = np.asarray(given)
+        except Exception as error:
+            # Of who made it: a type that NumPy does not have.
+            raise _native.Error(f"the column '{name}' is {type(given).__name__} and no array ({type(error).__name__}: {error})") from error
+        if array.ndim == 1 and array.dtype.kind == "O":
+            array = _of_list(name, array.tolist())
     present = None
     if isinstance(given, np.ma.MaskedArray):
         array, present = given.data, ~np.ma.getmaskarray(given)
@@ -124,14 +124,16 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
 
     first = next((value for value in values if _kind(value) != "missing"), None)
     if first is not None and _is_row(first):
-        return _of_rows(name, values, len(first))
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        # Of no shape; what is no value is told below.
-        array = None
-    if array is not None and array.ndim == 1 and array.dtype.kind in "biu":
-        return array
+        return _of_rows(name, values)
+    # An array of text would have the longest one's length in each of its rows.
+    if _kind(first) in ("bool", "int"):
+        try:
+            array = np.asarray(values)
+        except ValueError:
+            # Of no shape; what is no value is told of the objects.
+            array = np.empty(0)
+        if array.ndim == 1 and array.dtype.kind in "biu":
+            return array
     objects = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         objects[row] = value
@@ -142,9 +144,10 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0 or hasattr(value, "to_list")
 
 
-def _of_rows(name: str, values: Sequence[Any], width: int) -> Array:
+def _of_rows(name: str, values: Sequence[Any]) -> Array:
     import numpy as np
 
+    width = next(len(value) for value in values if _is_row(value))
     for row, one in enumerate(values):
         if not hasattr(one, "__len__") or len(one) != width:
             found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)

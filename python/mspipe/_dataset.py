@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from . import _native
-from ._columns import Column, of_arrays
+from ._columns import of_arrays
 from ._json import parsed
 from ._settings import Reading
 from ._written import schema, value
@@ -22,8 +22,8 @@ class Dataset:
 
     * a file (csv, Parquet and others, packed or not), a folder, the name of a data set (`"wikipedia"`), or
       `"synthetic:wikipedia:scale=0.1"`: all that `mspipe train --data` takes;
-    * anything with Arrow's C stream: a frame of polars or pandas (which needs pyarrow), a table of pyarrow, a
-      relation of DuckDB;
+    * anything with Arrow's C stream: a frame of polars or pandas, a table of pyarrow, a relation of DuckDB (a frame of
+      pandas that gives none, as without pyarrow, is read column by column);
     * a dict of NumPy arrays (or lists) by the names of their columns; an array `[events, width]` is so many features;
     * an object with `src`, `dst` and `t`, and maybe `msg` (features `[events, width]`) and `y` (labels): PyG's
       `TemporalData`.
@@ -197,11 +197,16 @@ def _opened(
     if isinstance(table, Dataset):
         more = "" if like is None else ", so that it is read as the model's stream"
         raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)
-    if isinstance(table, Mapping):
+
+    def of_columns(columns: Iterable[tuple[Any, Any]]) -> _native.Dataset:
         try:
-            return _native.Dataset.of_columns(name, of_arrays(table, lambda column: _native.may_read(options, column)), options, cache, like)
+            arrays = of_arrays(columns, lambda column: _native.may_read(options, column))
+            return _native.Dataset.of_columns(name, arrays, options, cache, like)
         except UnicodeEncodeError as error:
             raise _native.Error(f"found text that UTF-8 does not have ({error})") from None
+
+    if isinstance(table, Mapping):
+        return of_columns(table.items())
     if hasattr(table, "collect") and type(table).__name__ == "LazyFrame":
         raise _native.Error("found a LazyFrame; collect() it first")
     if hasattr(table, "__arrow_c_stream__"):
@@ -210,23 +215,32 @@ def _opened(
         except _native.Error:
             raise
         except Exception as error:
-            # Of who makes the stream: a package that is missing, columns that have no type of Arrow's.
-            raise _native.Error(
-                f"{type(table).__name__} gives no Arrow stream ({type(error).__name__}: {error}); mend that, or give a "
-                "dict of columns"
-            ) from error
+            # Of who makes the stream: pandas without pyarrow, columns that have no type of Arrow's.
+            if not _is_pandas(table):
+                raise _native.Error(
+                    f"{type(table).__name__} gives no Arrow stream ({type(error).__name__}: {error}); mend that, or give "
+                    "a dict of columns"
+                ) from error
+    if _is_pandas(table):
+        indexed = any(name is not None for name in table.index.names)
+        return of_columns((table.reset_index() if indexed else table).items())
     if all(hasattr(table, part) for part in ("src", "dst", "t")):
-        return _native.Dataset.of_columns(name, _of_temporal_data(table), options, cache, like)
+        return of_columns(_of_temporal_data(table))
     raise _native.Error(
         f"found {type(table).__name__}, expected a file or a name, a dict of arrays, what has Arrow's C stream "
         "(polars, pandas, pyarrow, DuckDB), or PyG's TemporalData"
     )
 
 
-def _of_temporal_data(data: Any) -> list[Column]:
+def _is_pandas(table: Any) -> bool:
+    is_frame = hasattr(table, "items") and hasattr(table, "columns")
+    return is_frame and any(of.__module__.partition(".")[0] == "pandas" for of in type(table).__mro__)
+
+
+def _of_temporal_data(data: Any) -> Iterable[tuple[str, Any]]:
     columns = {"src": data.src, "dst": data.dst, "time": data.t}
     for name, column in (("label", getattr(data, "y", None)), ("msg", getattr(data, "msg", None))):
         # TemporalData without features has msg [events, 0].
         if column is not None and tuple(getattr(column, "shape", ()))[1:] != (0,):
             columns[name] = column
-    return of_arrays(columns, lambda column: True)
+    return columns.items()

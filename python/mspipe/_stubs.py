@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ._written import PATHS, schema
+from ._written import PATHS, SWITCHES, schema
 
 #: Settings that are no keywords: the stream is given as such, and says itself what its columns hold.
 _LEFT_OUT = {"data", "columns"}
@@ -27,7 +27,7 @@ _OF_DATA = {
     "split_at",
 }
 
-_HEAD = '''"""Settings of a run, from the schema of the options. Written by `python -m mspipe._stubs`; do not change it by hand."""
+_FILE = '''"""Settings of a run, from the schema of the options. Written by `python -m mspipe._stubs`; do not change it by hand."""
 
 from __future__ import annotations
 
@@ -41,12 +41,17 @@ Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 
 class Reading(TypedDict, total=False):
     """Keywords of `mspipe.Dataset` that say how a stream is read, and settings of a run too."""
-'''
 
-_REST = '''
+{reading}
+
 
 class Settings(Reading, total=False):
-    """Keywords of `mspipe.Trainer`: the options of `mspipe train`. `None` is as if one was not given."""
+    """Keywords of `mspipe.Trainer`: the options of `mspipe train`. `None` is as if one was not given.
+
+{says}
+    """
+
+{rest}
 '''
 
 
@@ -56,33 +61,41 @@ def _type(name: str, of: dict[str, Any]) -> str:
     if "enum" in of:
         words = [word for word in of["enum"] if word is not None]
         literal = "Literal[" + ", ".join(f'"{word}"' for word in words) + "]"
-        return f"bool | {literal}" if "on" in words else literal
+        return f"bool | {literal}" if any(yes in words for yes, _ in SWITCHES) else literal
     kind = of["type"]
     kind = kind[0] if isinstance(kind, list) else kind
     return {"boolean": "bool", "integer": "int", "number": "float"}.get(kind, "Text")
 
 
-def _says(of: dict[str, Any]) -> str:
-    says = of["description"].rstrip(".")
+def _says(name: str, of: dict[str, Any]) -> str:
+    """An item of the list of all, which calls the others by their keywords."""
+    says = re.sub(r"--([a-z-]+)", _keyword, of["description"].rstrip("."))
     if "default" in of and of["default"] != "":
-        says += f" [default: {of['default']}]"
+        says += f" [default: {re.sub(r'--([a-z-]+)', _keyword, str(of['default']))}]"
     if "maximum" in of:
         says += f"; from {of['minimum']} to {of['maximum']:,}"
-    text = says.replace("\\", "\\\\").replace('"""', "'''")
-    # A quote at the end would end the text.
-    return textwrap.fill(f'"""{text}."""', 118, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    says = says.replace("\\", "\\\\").replace('"""', "'''")
+    kind = _type(name, of).replace("Text", "str")
+    item = f"    * `{name}: {kind}`: {says}."
+    return textwrap.fill(item, 118, subsequent_indent="      ", break_on_hyphens=False)
+
+
+def _keyword(option: re.Match[str]) -> str:
+    """What an option of the command is called as a keyword, if it is one."""
+    name = option[1].replace("-", "_")
+    return f"`{name}`" if name in schema() and name not in _LEFT_OUT else option[0]
 
 
 def text() -> str:
     """The whole file."""
     keywords = {name: of for name, of in schema().items() if name not in _LEFT_OUT}
 
-    def lines(names: Iterable[str]) -> str:
-        of = ((name, keywords[name]) for name in names)
-        return "".join(f"\n    {name}: {_type(name, one)} | None\n{_says(one)}\n" for name, one in of)
+    def fields(of_data: bool) -> str:
+        of = (item for item in keywords.items() if (item[0] in _OF_DATA) == of_data)
+        return "\n".join(f"    {name}: {_type(name, one)} | None" for name, one in of)
 
-    reading = [name for name in keywords if name in _OF_DATA]
-    return _HEAD + lines(reading) + _REST + lines(name for name in keywords if name not in _OF_DATA)
+    says = "\n".join(_says(name, of) for name, of in keywords.items())
+    return _FILE.format(reading=fields(True), says=says, rest=fields(False))
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ class Trainer:
     """Settings of a run: `Trainer(model="tgn", epochs=3, device="cpu")`.
 
     Keywords are the options of `mspipe train`, with `_` for `-`; `mspipe.Settings` lists all with what they say.
-    Values are as on the command line: numbers, text, `True` for a switch or for `on`; a list is joined with commas.
+    Values are as on the command line: numbers, text, `True` for a switch, `on` or `yes`; a list is joined with commas.
     What is not given, or `None`, is as by default. `data` is the dataset's.
 
     Raises `mspipe.Error` for an unknown name, with the nearest one, and for a value that its option does not take.

@@ -12,6 +12,9 @@ from . import _native
 #: Settings that are paths.
 PATHS = {"init", "out", "edge_feature_file", "node_feature_file"}
 
+#: What options call `True` and `False`, beside switches.
+SWITCHES = (("on", "off"), ("yes", "no"))
+
 #: No setting has as many values: an array of more is one of data.
 _MOST_VALUES = 100
 
@@ -25,7 +28,7 @@ def schema() -> dict[str, dict[str, Any]]:
 
 
 def value(name: str, given: Any) -> str:
-    """What the option `name` would be given: `True` is on, numbers and paths are text, several have commas."""
+    """What the option `name` would be given: `True` is on or yes, numbers and paths are text, several have commas."""
     if name in PATHS:
         features = "; features in memory are columns of the table" if name.endswith("feature_file") else ""
         return path_of(name, given, "a path" + features)
@@ -39,7 +42,8 @@ def value(name: str, given: Any) -> str:
         given = list(given) if np.ndim(given) else given.item()
     if isinstance(given, bool):
         words = schema().get(name, {}).get("enum", [])
-        return ("on" if given else "off") if "on" in words else str(given).lower()
+        both = next((both for both in SWITCHES if both[0] in words), ("true", "false"))
+        return both[0] if given else both[1]
     if isinstance(given, (list, tuple)):
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):

@@ -292,10 +292,9 @@ impl Column {
         let so_far = self.present.len();
         // SAFETY: of the producer.
         unsafe {
-            let present = present(schema, array, rows);
             let added = match self.unread {
-                true => Ok(()),
-                false => append(&mut self.values, schema, array, rows, present.as_deref()),
+                true => Ok(None),
+                false => append(&mut self.values, schema, array, rows),
             };
             if self.unread || added.is_err() && !self.may_read {
                 self.unread = true;
@@ -304,7 +303,7 @@ impl Column {
                 self.present = vec![false; so_far + rows.count];
                 return Ok(());
             }
-            added.map_err(|(row, reason)| {
+            let present = added.map_err(|(row, reason)| {
                 let row = so_far + row;
                 format!("the column '{}', row {row}: {reason}", self.name)
             })?;
@@ -331,26 +330,29 @@ impl Column {
 }
 
 /// Whether each of the rows has a value, which may be missing in a dictionary too; nothing if all have one.
-unsafe fn present(schema: &ArrowSchema, array: &ArrowArray, rows: Rows) -> Option<Vec<bool>> {
+unsafe fn present(
+    schema: &ArrowSchema,
+    array: &ArrowArray,
+    rows: Rows,
+) -> Result<Option<Vec<bool>>, Wrong> {
     // SAFETY: of the producer; an array of keys has a dictionary.
     unsafe {
         let format = text(schema.format);
         if format == "n" {
-            return Some(vec![false; rows.count]);
+            return Ok(Some(vec![false; rows.count]));
         }
         let own = array.present(rows);
         let Some(dictionary) = schema.dictionary.as_ref() else {
-            return own;
+            return Ok(own);
         };
         let all = &*array.dictionary;
-        let Some(values) = present(dictionary, all, all.rows()) else {
-            return own;
+        let Some(values) = present(dictionary, all, all.rows())? else {
+            return Ok(own);
         };
-        let has = |(row, key): (usize, usize)| {
-            own.as_ref().is_none_or(|own| own[row]) && values.get(key).is_some_and(|there| *there)
-        };
-        let keys = keys(format, array, rows).into_iter();
-        Some(keys.enumerate().map(has).collect())
+        let keys = keys(format, array, rows, values.len())?.into_iter();
+        Ok(Some(
+            keys.map(|key| key.is_some_and(|key| values[key])).collect(),
+        ))
     }
 }
 
@@ -531,18 +533,20 @@ fn scale(format: &str) -> Result<u8, String> {
 /// A row, from 0, and what is wrong in it.
 type Wrong = (usize, String);
 
-/// Adds the rows of an array to the values so far.
+/// Adds the rows of an array to the values so far, and tells which of them have one, as [`present`] does.
 unsafe fn append(
     to: &mut TableValues,
     schema: &ArrowSchema,
     array: &ArrowArray,
     rows: Rows,
-    present: Option<&[bool]>,
-) -> Result<(), Wrong> {
+) -> Result<Option<Vec<bool>>, Wrong> {
     // SAFETY: of the producer; buffers are those of the format.
     unsafe {
+        let found = present(schema, array, rows)?;
+        let present = found.as_deref();
         if let Some(dictionary) = schema.dictionary.as_ref() {
-            return decode(to, (schema, dictionary), array, rows, present);
+            decode(to, (schema, dictionary), array, rows)?;
+            return Ok(found);
         }
         let format = text(schema.format);
         match to {
@@ -582,8 +586,8 @@ unsafe fn append(
                 lists((width, values), schema, array, rows, present)?;
             }
         }
+        Ok(found)
     }
-    Ok(())
 }
 
 /// Whole numbers of any size but unsigned ones of 64 bits.
@@ -753,16 +757,18 @@ unsafe fn lists(
             count: bounds[bounds.len() - 1] - bounds[0],
         };
         let before = to.len();
+        let in_row = |(at, reason): Wrong| (at / *width, reason);
         match child.dictionary.as_ref() {
             None => floats(to, text(child.format), values, within)?,
             Some(dictionary) => {
                 let (all, mut numbers) = (&*values.dictionary, Vec::new());
                 floats(&mut numbers, text(dictionary.format), all, all.rows())?;
-                let keys = keys(text(child.format), values, within).into_iter();
-                to.extend(keys.map(|key| numbers.get(key).copied().unwrap_or(f32::NAN)));
+                let keys = keys(text(child.format), values, within, numbers.len());
+                let keys = keys.map_err(in_row)?.into_iter();
+                to.extend(keys.map(|key| key.map_or(f32::NAN, |key| numbers[key])));
             }
         }
-        if let Some(there) = self::present(child, values, within) {
+        if let Some(there) = self::present(child, values, within).map_err(in_row)? {
             let missing = to[before..]
                 .iter_mut()
                 .zip(there)
@@ -773,24 +779,40 @@ unsafe fn lists(
     Ok(())
 }
 
-/// Where the rows' values stand in a dictionary, for those that have one.
-unsafe fn keys(format: &str, array: &ArrowArray, rows: Rows) -> Vec<usize> {
+/// Where the rows' values stand in a dictionary of `count` values; nothing of a row without one.
+unsafe fn keys(
+    format: &str,
+    array: &ArrowArray,
+    rows: Rows,
+    count: usize,
+) -> Result<Vec<Option<usize>>, Wrong> {
     // SAFETY: the format says how large they are.
-    unsafe {
-        match format {
+    let (keys, there) = unsafe {
+        let keys: Vec<usize> = match format {
             "L" => (array.values::<u64>(rows).iter())
                 .map(|&key| key as usize)
                 .collect(),
             _ => (integers(format, array, rows).into_iter())
                 .map(|key| key as usize)
                 .collect(),
-        }
-    }
+        };
+        (keys, array.present(rows))
+    };
+    let within = |(row, key): (usize, usize)| match there.as_ref().is_none_or(|there| there[row]) {
+        false => Ok(None),
+        true if key < count => Ok(Some(key)),
+        true => Err((
+            row,
+            format!("the category {key} of {count}; the table is damaged"),
+        )),
+    };
+    keys.into_iter().enumerate().map(within).collect()
 }
 
 /// Adds what stands at the keys.
-fn at_keys<T: Copy + Default>(to: &mut Vec<T>, keys: Vec<usize>, values: &[T]) {
-    to.extend((keys.into_iter()).map(|key| values.get(key).copied().unwrap_or_default()));
+fn at_keys<T: Clone + Default>(to: &mut Vec<T>, keys: Vec<Option<usize>>, values: &[T]) {
+    let value = |key: Option<usize>| key.map(|key| values[key].clone()).unwrap_or_default();
+    to.extend(keys.into_iter().map(value));
 }
 
 /// Values that stand in a dictionary.
@@ -799,38 +821,15 @@ unsafe fn decode(
     (schema, dictionary): (&ArrowSchema, &ArrowSchema),
     array: &ArrowArray,
     rows: Rows,
-    present: Option<&[bool]>,
 ) -> Result<(), Wrong> {
     // SAFETY: of the producer; an array of keys has a dictionary.
     unsafe {
-        let format = text(schema.format);
         let all = &*array.dictionary;
-        let whole = all.rows();
         let mut values = empty(dictionary).map_err(|reason| (0, reason))?;
-        append(
-            &mut values,
-            dictionary,
-            all,
-            whole,
-            all.present(whole).as_deref(),
-        )?;
-        let keys = keys(format, array, rows);
-        let there = |row: usize| present.is_none_or(|present| present[row]);
-        let count = whole.count;
-        if let Some((row, key)) =
-            (keys.iter().enumerate()).find(|&(row, &key)| there(row) && key >= count)
-        {
-            let reason = format!("the category {key} of {count}; the table is damaged");
-            return Err((row, reason));
-        }
+        append(&mut values, dictionary, all, all.rows())?;
+        let keys = keys(text(schema.format), array, rows, all.rows().count)?;
         match (to, values) {
-            (TableValues::Texts(to), TableValues::Texts(values)) => {
-                let text = |(row, key): (usize, usize)| match there(row) {
-                    true => values.get(key).cloned().unwrap_or_default(),
-                    false => String::new(),
-                };
-                to.extend(keys.into_iter().enumerate().map(text));
-            }
+            (TableValues::Texts(to), TableValues::Texts(values)) => at_keys(to, keys, &values),
             (TableValues::Integers(to), TableValues::Integers(values)) => {
                 at_keys(to, keys, &values)
             }

@@ -162,6 +162,11 @@ def test_a_category_beyond_its_dictionary_is_refused():
     damaged = pa.DictionaryArray.from_arrays(keys, pa.array([4, 5]), safe=False)
     with pytest.raises(mspipe.Error, match="row 6: the category 7 of 2"):
         mspipe.Dataset(table(x=damaged))
+    flat = pa.array([0] * 13 + [7] + [1] * (2 * ROWS - 14), pa.int8())
+    within = pa.DictionaryArray.from_arrays(flat, pa.array([4, 5]), safe=False)
+    lists = pa.FixedSizeListArray.from_arrays(within, 2)
+    with pytest.raises(mspipe.Error, match="row 6: the category 7 of 2"):
+        mspipe.Dataset(table(x=lists))
 
 
 def test_streams_that_are_no_table():

@@ -173,6 +173,32 @@ def test_a_series_of_lists_is_rows_of_features(columns):
     of_arrow = pa.array(lists)
     for series in (pl.Series(lists), pl.Series(rows), pd.Series(lists), pd.Series(list(rows)), of_arrow, pa.chunked_array([of_arrow])):
         assert mspipe.Dataset({**columns, "amount": series}).hash == expected, type(series)
+    with pytest.raises(mspipe.Error, match="column 'amount', row 0: found None, expected a list of 2 numbers"):
+        mspipe.Dataset({**columns, "amount": pd.Series([None, *lists[1:]])})
+
+
+def test_a_frame_of_pandas_without_a_stream_is_read_column_by_column(columns, monkeypatch):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(columns)
+    expected = mspipe.Dataset(frame).hash
+    # Arrow has no type for a column of many.
+    mixed = frame.assign(remark=["text", 1, b"bytes", None] * 100)
+    features = ["amount", "price"]
+    assert mspipe.Dataset(mixed, features=features).hash == mspipe.Dataset(frame, features=features).hash
+    with pytest.raises(mspipe.Error, match="the column 'remark', row 1: found 1 .int., expected text"):
+        mspipe.Dataset(mixed)
+    renamed = frame.rename(columns={"price": "amount"})
+    two = mspipe.Dataset(renamed)
+    assert two.info()["edge_features"]["width"] == 2 and two.hash != mspipe.Dataset(frame.drop(columns="price")).hash
+
+    def without_pyarrow(*_):
+        raise ImportError("no pyarrow")
+
+    monkeypatch.setattr(pd.DataFrame, "__arrow_c_stream__", without_pyarrow)
+    zoned = frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
+    texts = frame.assign(user_id=frame["user_id"].astype(str).astype("category"), price=frame["price"].astype("Float64"))
+    for given in (frame, frame[::-1][::-1], frame.set_index("timestamp"), zoned, texts):
+        assert mspipe.Dataset(given, bipartite=True).hash == expected, given.dtypes
 
 
 @pytest.mark.parametrize(
@@ -230,7 +256,7 @@ def test_what_can_not_be_read_says_why(columns):
         with pytest.raises(TypeError, match="copied or pickled"):
             way(mspipe.Dataset(columns))
     mixed = pytest.importorskip("pandas").DataFrame({"src": ["a", 1], "dst": [1, 2], "time": [1, 2]})
-    with pytest.raises(mspipe.Error, match="DataFrame gives no Arrow stream"):
+    with pytest.raises(mspipe.Error, match="the column .src., row 1: found 1 .int., expected text"):
         mspipe.Dataset(mixed)
     with pytest.raises(mspipe.Error, match="collect"):
         mspipe.Dataset(pytest.importorskip("polars").LazyFrame({"src": [1]}))

@@ -46,8 +46,7 @@ impl Kind {
             let mut kinds = other.iter().map(ValueParser::type_id);
             kinds.any(|kind| kind == parser.type_id())
         };
-        let names = option.get_possible_values();
-        let name = |value: &PossibleValue| value.get_name().to_owned();
+        let words = words(option);
         match () {
             () if !option.get_action().takes_values() => Kind::Switch,
             () if is(&[
@@ -59,7 +58,7 @@ impl Kind {
                 Kind::Whole
             }
             () if is(&[value_parser!(f32).into(), value_parser!(f64).into()]) => Kind::Number,
-            () if !names.is_empty() => Kind::Choice(names.iter().map(name).collect()),
+            () if !words.is_empty() => Kind::Choice(words),
             () => Kind::Text,
         }
     }
@@ -72,6 +71,26 @@ impl Kind {
             Kind::Whole | Kind::Number => number().unwrap_or_else(|| Value::from(text)),
             Kind::Choice(_) | Kind::Text => Value::from(text),
         }
+    }
+}
+
+/// The words that an option takes, if it takes no other: also of one that parses them itself, whose value is called
+/// `auto|yes|no` in the help.
+fn words(option: &Arg) -> Vec<String> {
+    let names = option.get_possible_values();
+    if !names.is_empty() {
+        let name = |value: &PossibleValue| value.get_name().to_owned();
+        return names.iter().map(name).collect();
+    }
+    let shown = option.get_value_names().and_then(<[_]>::first);
+    let words: Vec<&str> = shown
+        .map_or("", |shown| shown.as_str())
+        .split('|')
+        .collect();
+    let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    match words.len() > 1 && words.iter().all(is_word) {
+        true => words.into_iter().map(str::to_owned).collect(),
+        false => Vec::new(),
     }
 }
 
@@ -419,6 +438,9 @@ mod tests {
         assert_eq!(kind_of("dropout"), Some(Kind::Number));
         assert_eq!(kind_of("sort"), Some(Kind::Switch));
         assert_eq!(kind_of("candidates"), Some(Kind::Text));
+        let words = ["auto", "yes", "no"].map(str::to_owned).to_vec();
+        assert_eq!(kind_of("bipartite"), Some(Kind::Choice(words)));
+        assert_eq!(kind_of("edge_features"), Some(Kind::Text));
         assert_eq!(kind_of("no_such"), None);
     }
 

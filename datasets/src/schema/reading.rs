@@ -170,13 +170,13 @@ pub enum Missing {
 }
 
 /// A choice of a few words.
-fn word<T: Copy>(option: &str, text: &str, words: &[(&str, T)]) -> Result<T, DataError> {
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, DataError> {
     (words.iter().find(|(word, _)| *word == text))
         .map(|(_, value)| *value)
         .ok_or_else(|| {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             DataError::Option(format!(
-                "--{option} {text}: expected one of {}",
+                "found '{text}', expected one of {}",
                 known.join(", ")
             ))
         })
@@ -191,7 +191,7 @@ impl FromStr for IdKind {
             ("number", IdKind::Number),
             ("text", IdKind::Text),
         ];
-        word("ids", text, &words)
+        word(text, &words)
     }
 }
 
@@ -204,7 +204,7 @@ impl FromStr for Bipartite {
             ("yes", Bipartite::Yes),
             ("no", Bipartite::No),
         ];
-        word("bipartite", text, &words)
+        word(text, &words)
     }
 }
 
@@ -219,7 +219,7 @@ impl FromStr for TimeUnit {
             ("us", TimeUnit::Us),
             ("ns", TimeUnit::Ns),
         ];
-        word("time-unit", text, &words)
+        word(text, &words)
     }
 }
 
@@ -232,7 +232,7 @@ impl FromStr for Missing {
             ("zero", Missing::Zero),
             ("mean", Missing::Mean),
         ];
-        word("missing", text, &words)
+        word(text, &words)
     }
 }
 
@@ -424,10 +424,7 @@ mod tests {
     #[test]
     fn words_are_named_when_another_is_given() {
         let error = "min".parse::<TimeUnit>().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "--time-unit min: expected one of auto, s, ms, us, ns"
-        );
+        assert_eq!(error, "found 'min', expected one of auto, s, ms, us, ns");
         assert_eq!("mean".parse::<Missing>().unwrap(), Missing::Mean);
         assert_eq!("no".parse::<Bipartite>().unwrap(), Bipartite::No);
         assert_eq!("text".parse::<IdKind>().unwrap(), IdKind::Text);
