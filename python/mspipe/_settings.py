@@ -18,10 +18,10 @@ class Reading(TypedDict, total=False):
     format: Text | None
     sort: bool | None
     no_header: bool | None
-    ids: Text | None
-    bipartite: Text | None
-    time_unit: Text | None
-    missing: Text | None
+    ids: Literal["auto", "number", "text"] | None
+    bipartite: bool | Literal["auto", "yes", "no"] | None
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] | None
+    missing: Literal["error", "zero", "mean"] | None
     split: Text | None
     split_at: Text | None
 
@@ -112,11 +112,14 @@ class Settings(Reading, total=False):
     * `sort: bool`: Sort events by time (stable; labels and features follow) [default: False].
     * `no_header: bool`: The first line is an event: columns 1, 2 and 3 are source, destination and time, unless
       --columns says otherwise [default: False].
-    * `ids: str`: Ids: number, text, or auto (numbers if all are, without leading zeros) [default: auto].
-    * `bipartite: str`: Whether sources and destinations are nodes of two kinds; auto: if their columns are named
-      accordingly (user and item, buyer and product) [default: auto].
-    * `time_unit: str`: Unit of times that are numbers; all but auto converts them to seconds [default: auto].
-    * `missing: str`: How missing feature values are treated (empty, NA, nan, null) [default: error].
+    * `ids: Literal["auto", "number", "text"]`: Ids: number, text, or auto (numbers if all are, without leading zeros)
+      [default: auto].
+    * `bipartite: bool | Literal["auto", "yes", "no"]`: Whether sources and destinations are nodes of two kinds; auto:
+      if their columns are named accordingly (user and item, buyer and product) [default: auto].
+    * `time_unit: Literal["auto", "s", "ms", "us", "ns"]`: Unit of times that are numbers; all but auto converts them
+      to seconds [default: auto].
+    * `missing: Literal["error", "zero", "mean"]`: How missing feature values are treated (empty, NA, nan, null)
+      [default: error].
     * `split: str`: Shares of training and validation events; the rest is for test [default: the stream's own split,
       else 0.7,0.15].
     * `split_at: str`: When validation and test begin: numbers in the stream's unit, or dates.
