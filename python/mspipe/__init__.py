@@ -12,7 +12,7 @@
 | `audit`    | looks for scores that depend on what they must not see                    |
 | `devices`  | the adapters of this machine                                              |
 | `simulate` | what each schedule gives on given stage times                             |
-| `Error`    | what was found, what was expected, what to do: the message of the command |
+| `Error`    | the message of the command, with keywords for its options                 |
 
 Python's lock is not held while it works. Ctrl-C ends a run after the iteration that it is in, and leaves a
 checkpoint; the same settings give the same bits as the command `mspipe`.

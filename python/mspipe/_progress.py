@@ -47,7 +47,7 @@ class Progress:
                         stacklevel=3,
                     )
                 for note in told["notes"]:
-                    self._say(f"note      {note}")
+                    self._say(f"note      {_native.in_keywords(note)}")
             case "iteration":
                 done = told["iteration"] / max(told["iterations"], 1)
                 bar = "#" * round(done * _WIDTH)
@@ -66,10 +66,11 @@ class Progress:
             case "ended":
                 self._say(f"ended     {told}")
             case "warning":
+                said = _native.in_keywords(told)
                 if self._shown:
-                    self._say(f"warning: {told}")
+                    self._say(f"warning: {said}")
                 else:
-                    warnings.warn(told, stacklevel=3)
+                    warnings.warn(said, stacklevel=3)
 
     def _call(self, on_epoch: Callable[[dict[str, Any]], object], record: dict[str, Any]) -> None:
         """Calls it; a run whose folder counts from that of the process ends where that has become another one."""

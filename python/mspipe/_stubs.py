@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
+from . import _native
 from ._written import PATHS, SWITCHES, schema
 
 #: Settings that are no keywords: the stream is given as such, and says itself what its columns hold.
@@ -69,21 +69,15 @@ def _type(name: str, of: dict[str, Any]) -> str:
 
 def _says(name: str, of: dict[str, Any]) -> str:
     """An item of the list of all, which calls the others by their keywords."""
-    says = re.sub(r"--([a-z-]+)", _keyword, of["description"].rstrip("."))
+    says = of["description"].rstrip(".")
     if "default" in of and of["default"] != "":
-        says += f" [default: {re.sub(r'--([a-z-]+)', _keyword, str(of['default']))}]"
+        says += f" [default: {of['default']}]"
     if "maximum" in of:
         says += f"; from {of['minimum']} to {of['maximum']:,}"
-    says = says.replace("\\", "\\\\").replace('"""', "'''")
+    says = _native.in_keywords(says).replace("\\", "\\\\").replace('"""', "'''")
     kind = _type(name, of).replace("Text", "str")
     item = f"    * `{name}: {kind}`: {says}."
     return textwrap.fill(item, 118, subsequent_indent="      ", break_on_hyphens=False)
-
-
-def _keyword(option: re.Match[str]) -> str:
-    """What an option of the command is called as a keyword, if it is one."""
-    name = option[1].replace("-", "_")
-    return f"`{name}`" if name in schema() and name not in _LEFT_OUT else option[0]
 
 
 def text() -> str:

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::arrow;
 use super::columns::{Given, column};
-use super::error::raised;
+use super::error::{in_keywords, raised};
 use super::work::{detached, quiet};
 
 /// Settings of a run by name.
@@ -181,7 +181,9 @@ impl Dataset {
 
     #[getter]
     fn notes(&self) -> Vec<String> {
-        self.log.notes().to_vec()
+        (self.log.notes().iter())
+            .map(|note| in_keywords(note))
+            .collect()
     }
 
     /// Its figures as JSON.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use mspipe::config::kind_of;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -10,10 +11,58 @@ create_exception!(
     mspipe,
     Error,
     PyException,
-    "What was found, what was expected, and what to do: the message that the command prints."
+    "What was found, what was expected, and what to do: the message that the command prints, with keywords for its options."
 );
 
 /// An exception with the message of `error`.
 pub(crate) fn raised(error: impl Display) -> PyErr {
-    Error::new_err(error.to_string())
+    Error::new_err(in_keywords(&error.to_string()))
+}
+
+/// A text of the command in which options are keywords, but where it is a command line.
+#[pyfunction]
+pub(crate) fn in_keywords(text: &str) -> String {
+    let line = |line: &str| match line.contains("mspipe ") {
+        true => line.to_owned(),
+        false => in_line(line),
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+fn in_line(mut rest: &str) -> String {
+    let mut said = String::new();
+    while let Some((before, after)) = rest.split_once("--") {
+        said += before;
+        let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+        let end = after.find(|letter| !is_name(letter));
+        let (name, behind) = after.split_at(end.unwrap_or(after.len()));
+        let keyword = name.replace('-', "_");
+        rest = behind;
+        if name == "columns" && behind.starts_with(' ') {
+            let value = &behind[1..];
+            let end = value.find([' ', ';', ')', ':']).unwrap_or(value.len());
+            said += &columns(&value[..end]);
+            rest = &value[end..];
+        } else if kind_of(&keyword).is_some() {
+            said += &format!("`{keyword}`");
+        } else {
+            said += "--";
+            said += name;
+        }
+    }
+    said + rest
+}
+
+/// `src=payer,features=a+b` as keywords of a dataset.
+fn columns(value: &str) -> String {
+    let part = |part: &str| match part.split_once('=') {
+        Some(("features", names)) => {
+            let names: Vec<String> = names.split('+').map(|name| format!("{name:?}")).collect();
+            format!("features=[{}]", names.join(", "))
+        }
+        Some(("ignore", _)) => "features=[…] without it".to_owned(),
+        Some((role, name)) => format!("{role}={name:?}"),
+        None => format!("--columns {part}"),
+    };
+    value.split(',').map(part).collect::<Vec<_>>().join(", ")
 }

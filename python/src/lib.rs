@@ -54,6 +54,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<model::Model>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(schema, module)?)?;
+    module.add_function(wrap_pyfunction!(error::in_keywords, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::may_read, module)?)?;
     module.add_function(wrap_pyfunction!(training::check, module)?)?;
     module.add_function(wrap_pyfunction!(training::fit, module)?)?;

@@ -22,6 +22,20 @@ def printed(*words):
     return done.stdout
 
 
+def test_options_are_keywords_where_the_package_speaks(columns):
+    """But in a command line."""
+    said = mspipe._native.in_keywords
+    assert said("fill it in (--missing zero); --no-such, a--b, -- and --sort") == "fill it in (`missing` zero); --no-such, a--b, -- and `sort`"
+    assert said("with --columns src=a,features=b+c; or --columns") == 'with src="a", features=["b", "c"]; or --columns'
+    assert said("(--columns ignore=b) --max-jump") == "(features=[…] without it) --max-jump"
+    assert said("--lr-schedule\nmspipe train --sort\n") == "`lr_schedule`\nmspipe train --sort\n"
+    renamed = {"when" if name == "timestamp" else name: column for name, column in columns.items()}
+    with pytest.raises(mspipe.Error, match='say which it is with src="user_id", dst="item_id", time="COLUMN"'):
+        mspipe.Dataset(renamed)
+    late = mspipe.Dataset({**columns, "timestamp": columns["timestamp"] * 1000 + 1_700_000_000_000})
+    assert any("`time_unit` ms makes them" in note for note in late.notes), late.notes
+
+
 def test_the_audit_finds_nothing(columns, trained):
     for of in (mspipe.Dataset(columns), trained):
         found = mspipe.audit(of, probes=1, progress=False, **({} if of is trained else {"width": 8, "device": "cpu"}))
