@@ -111,7 +111,7 @@ class Settings(Reading, total=False):
       the content if not given.
     * `sort: bool`: Sort events by time (stable; labels and features follow) [default: False].
     * `no_header: bool`: The first line is an event: columns 1, 2 and 3 are source, destination and time, unless
-      --columns says otherwise [default: False].
+      `columns` says otherwise [default: False].
     * `ids: Literal["auto", "number", "text"]`: Ids: number, text, or auto (numbers if all are, without leading zeros)
       [default: auto].
     * `bipartite: bool | Literal["auto", "yes", "no"]`: Whether sources and destinations are nodes of two kinds; auto:

@@ -38,9 +38,9 @@ fn in_line(mut rest: &str) -> String {
         let (name, behind) = after.split_at(end.unwrap_or(after.len()));
         let keyword = name.replace('-', "_");
         rest = behind;
-        if name == "columns" && behind.starts_with(' ') {
-            let value = &behind[1..];
-            let end = value.find([' ', ';', ')', ':']).unwrap_or(value.len());
+        let value = behind.strip_prefix(' ').unwrap_or("");
+        let end = value.find([' ', ';', ')', ':']).unwrap_or(value.len());
+        if name == "columns" && value[..end].contains('=') {
             said += &columns(&value[..end]);
             rest = &value[end..];
         } else if kind_of(&keyword).is_some() {
@@ -62,7 +62,7 @@ fn columns(value: &str) -> String {
         }
         Some(("ignore", _)) => "features=[…] without it".to_owned(),
         Some((role, name)) => format!("{role}={name:?}"),
-        None => format!("--columns {part}"),
+        None => part.to_owned(),
     };
     value.split(',').map(part).collect::<Vec<_>>().join(", ")
 }
