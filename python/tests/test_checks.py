@@ -33,7 +33,7 @@ def test_options_are_keywords_where_the_package_speaks(columns):
     with pytest.raises(mspipe.Error, match='say which it is with src="user_id", dst="item_id", time="COLUMN"'):
         mspipe.Dataset(renamed)
     late = mspipe.Dataset({**columns, "timestamp": columns["timestamp"] * 1000 + 1_700_000_000_000})
-    assert any("`time_unit` ms makes them" in note for note in late.notes), late.notes
+    assert any("`time_unit` ms makes seconds of them" in note for note in late.notes), late.notes
 
 
 def test_the_audit_finds_nothing(columns, trained):
