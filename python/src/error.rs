@@ -19,17 +19,21 @@ pub(crate) fn raised(error: impl Display) -> PyErr {
     Error::new_err(in_keywords(&error.to_string()))
 }
 
-/// A text of the command in which options are keywords, but where it is a command line.
+/// A text of the command in which options are keywords, but in command lines.
 #[pyfunction]
 pub(crate) fn in_keywords(text: &str) -> String {
-    let line = |line: &str| match line.contains("mspipe ") {
-        true => line.to_owned(),
-        false => in_line(line),
-    };
-    text.split_inclusive('\n').map(line).collect()
+    let (mut said, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find("mspipe ") {
+        let line = &rest[start..];
+        let end = line.find(['\'', '`', ')', ';', '\n']).unwrap_or(line.len());
+        said += &between_commands(&rest[..start]);
+        said += &line[..end];
+        rest = &line[end..];
+    }
+    said + &between_commands(rest)
 }
 
-fn in_line(mut rest: &str) -> String {
+fn between_commands(mut rest: &str) -> String {
     let mut said = String::new();
     while let Some((before, after)) = rest.split_once("--") {
         said += before;
