@@ -14,6 +14,9 @@ create_exception!(
     "What was found, what was expected, and what to do: the message that the command prints, with keywords for its options."
 );
 
+/// Options that are no settings, but keywords of `update` and `simulate`.
+const OTHERS: [&str; 3] = ["late", "max-jump", "stages"];
+
 /// An exception with the message of `error`.
 pub(crate) fn raised(error: impl Display) -> PyErr {
     Error::new_err(in_keywords(&error.to_string()))
@@ -47,7 +50,7 @@ fn between_commands(mut rest: &str) -> String {
         if name == "columns" && value[..end].contains('=') {
             said += &columns(&value[..end]);
             rest = &value[end..];
-        } else if kind_of(&keyword).is_some() {
+        } else if kind_of(&keyword).is_some() || OTHERS.contains(&name) {
             said += &format!("`{keyword}`");
         } else {
             said += "--";
@@ -61,8 +64,8 @@ fn between_commands(mut rest: &str) -> String {
 fn columns(value: &str) -> String {
     let part = |part: &str| match part.split_once('=') {
         Some(("features", names)) => {
-            let names: Vec<String> = names.split('+').map(|name| format!("{name:?}")).collect();
-            format!("features=[{}]", names.join(", "))
+            let names: Vec<&str> = names.split('+').collect();
+            format!("features={names:?}")
         }
         Some(("ignore", _)) => "features=[…] without it".to_owned(),
         Some((role, name)) => format!("{role}={name:?}"),

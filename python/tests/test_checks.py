@@ -27,7 +27,7 @@ def test_options_are_keywords_where_the_package_speaks(columns):
     said = mspipe._native.in_keywords
     assert said("fill it in (--missing zero); --no-such, a--b, -- and --sort") == "fill it in (`missing` zero); --no-such, a--b, -- and `sort`"
     assert said("with --columns src=a,features=b+c; or --columns") == 'with src="a", features=["b", "c"]; or `columns`'
-    assert said("(--columns ignore=b) --max-jump") == "(features=[…] without it) --max-jump"
+    assert said("(--columns ignore=b) --max-jump") == "(features=[…] without it) `max_jump`"
     assert said("--lr-schedule\nmspipe train --sort\n") == "`lr_schedule`\nmspipe train --sort\n"
     assert said("'mspipe train --sort' has it, '--device cpu' not") == "'mspipe train --sort' has it, '`device` cpu' not"
     renamed = {"when" if name == "timestamp" else name: column for name, column in columns.items()}

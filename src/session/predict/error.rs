@@ -186,7 +186,7 @@ pub enum PredictError {
     /// Features of other names.
     #[error(
         "the features are not those that the model was trained on{}: {}; columns of these names are expected, in any \
-         order, and no other numbers (--columns ignore=COLUMN, or features=[…] in Python, leaves one out)",
+         order, and no other numbers (--columns ignore=COLUMN leaves one out)",
         listed(expected),
         unmatched(missing, surplus)
     )]
