@@ -162,7 +162,7 @@ def test_memory_follows_new_events(trained, tmp_path):
     with pytest.raises(mspipe.Error, match="there is no `amount`, and `amt` was not among them"):
         again.update({"amt" if name == "amount" else name: column for name, column in new.items()})
     later = {**new, "timestamp": [(last + 10) * 1000, (last + 20) * 1000]}
-    with pytest.raises(mspipe.Error, match="max-jump"):
+    with pytest.raises(mspipe.Error, match="max_jump"):
         again.update(later)
     assert again.update(later, max_jump="off")["events"] == 2
     for unknown in ("columns", "batch_size", "split", "ids", "bipartite", "node_feature_file"):
