@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::dataset::Settings;
-use super::error::raised;
+use super::error::{raised, refused};
 use super::work::{Teller, detached, supervised};
 
 /// What `work` gives, as JSON.
@@ -34,7 +34,7 @@ pub(crate) fn evaluate(
     test_only: bool,
     tell: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
-    let config = RunConfig::of_names(&settings, Purpose::Eval).map_err(raised)?;
+    let config = RunConfig::of_names(&settings, Purpose::Eval).map_err(refused)?;
     let measured = match test_only {
         true => Measured::Test,
         false => Measured::ValidationAndTest,
@@ -54,7 +54,7 @@ pub(crate) fn audit(
     probes: u16,
     tell: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
-    let config = RunConfig::of_names(&settings, Purpose::Audit).map_err(raised)?;
+    let config = RunConfig::of_names(&settings, Purpose::Audit).map_err(refused)?;
     answered(py, tell, |stop, teller| {
         audited::audit(config, probes.into(), stop, |_session, _device| {
             move |check| teller.tell("checking", json!(format!("{check}")))

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::arrow;
 use super::columns::{Given, column};
-use super::error::{in_keywords, raised};
+use super::error::{in_keywords, raised, refused};
 use super::work::{detached, quiet};
 
 /// Settings of a run by name.
@@ -43,7 +43,7 @@ pub(crate) struct Like(pub(crate) reading::Like);
 
 /// How the settings have a stream opened, which may be a part of another one.
 fn options(settings: &Settings, like: Option<&Like>, stop: &Stop) -> PyResult<OpenOptions> {
-    let config = RunConfig::of_names(settings, Purpose::Train).map_err(raised)?;
+    let config = RunConfig::of_names(settings, Purpose::Train).map_err(refused)?;
     let mut options = OpenOptions {
         edge_features: config.source.edge_feature_file.clone(),
         node_features: config.source.node_feature_file.clone(),

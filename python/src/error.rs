@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use mspipe::config::kind_of;
+use mspipe::config::{ConfigError, kind_of};
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -20,6 +20,20 @@ const OTHERS: [&str; 3] = ["late", "max-jump", "stages"];
 /// An exception with the message of `error`.
 pub(crate) fn raised(error: impl Display) -> PyErr {
     Error::new_err(in_keywords(&error.to_string()))
+}
+
+/// The same for a setting: its name and value stand in the reason.
+pub(crate) fn refused(error: ConfigError) -> PyErr {
+    match error {
+        ConfigError::At { place, reason } if names_setting(&reason, &place) => raised(reason),
+        error => raised(error),
+    }
+}
+
+/// Whether the reason names the setting of a place such as `epochs=three`.
+fn names_setting(reason: &str, place: &str) -> bool {
+    let name = place.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| reason.contains(name))
 }
 
 /// A text of the command in which options are keywords, but in command lines.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::dataset::Settings;
-use super::error::raised;
+use super::error::{raised, refused};
 use super::work::{self, Teller, Turn, detached, supervised};
 
 /// Progress is told no oftener.
@@ -250,7 +250,7 @@ pub(crate) fn fit(
     settings: Settings,
     tell: &Bound<'_, PyAny>,
 ) -> PyResult<PathBuf> {
-    let config = RunConfig::of_names(&settings, Purpose::Train).map_err(raised)?;
+    let config = RunConfig::of_names(&settings, Purpose::Train).map_err(refused)?;
     to_its_end(py, tell, |stop, told| trained(config, stop, told))
 }
 
@@ -275,5 +275,5 @@ pub(crate) fn report(py: Python<'_>, folder: PathBuf) -> PyResult<PathBuf> {
 pub(crate) fn check(mut settings: Settings) -> PyResult<()> {
     settings.push(("data".to_owned(), "-".to_owned()));
     let config = RunConfig::of_names(&settings, Purpose::Train);
-    config.map(drop).map_err(raised)
+    config.map(drop).map_err(refused)
 }

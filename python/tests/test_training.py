@@ -61,7 +61,7 @@ def test_settings_are_those_of_the_command(columns, tmp_path):
 def test_an_unknown_setting_has_the_nearest_name():
     with pytest.raises(mspipe.Error, match="unknown setting 'epohcs'; the nearest is 'epochs'"):
         mspipe.Trainer(epohcs=3)
-    with pytest.raises(mspipe.Error, match="model: found 'tng', expected one of tgn, jodie, apan"):
+    with pytest.raises(mspipe.Error, match="^model: found 'tng', expected one of tgn, jodie, apan"):
         mspipe.Trainer(model="tng")
     with pytest.raises(mspipe.Error, match="epochs"):
         mspipe.Trainer(epochs="three")
