@@ -97,8 +97,12 @@ def _with_gaps(given: Any) -> Any:
     """A series of pandas, polars or pyarrow in which values are missing, as a list: as an array it has floats."""
     import numpy as np
 
-    if isinstance(getattr(given, "dtype", None), np.dtype):
+    dtype: Any = getattr(given, "dtype", None)
+    if isinstance(dtype, np.dtype):
         return given
+    if getattr(dtype, "tz", None) is not None:
+        # Moments of pandas in a zone are so in UTC, and not an object each.
+        return np.asarray(given, dtype=f"datetime64[{dtype.unit}]")
     gaps = getattr(given, "hasnans", getattr(given, "null_count", 0))
     if gaps() if callable(gaps) else gaps:
         return given.to_pylist() if hasattr(given, "to_pylist") else given.to_list()
