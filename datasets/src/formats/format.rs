@@ -65,10 +65,15 @@ impl FromStr for Format {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Format, DataError> {
-        Format::ALL.into_iter().find(|f| f.name() == text).ok_or_else(|| {
-            let names = Format::ALL.map(Format::name).join(", ");
-            DataError::Option(format!("format `{text}` is not known; there are {names} (see `mspipe data import --help`)"))
-        })
+        Format::ALL
+            .into_iter()
+            .find(|f| f.name() == text)
+            .ok_or_else(|| {
+                let names = Format::ALL.map(Format::name).join(", ");
+                DataError::Option(format!(
+                    "expected one of {names} (see `mspipe data import --help`)"
+                ))
+            })
     }
 }
 
@@ -96,6 +101,6 @@ mod tests {
             assert_eq!(format.name().parse::<Format>().unwrap(), format);
         }
         let error = "xls".parse::<Format>().unwrap_err().to_string();
-        assert!(error.contains("`xls` is not known"), "{error}");
+        assert!(error.starts_with("expected one of jodie, snap"), "{error}");
     }
 }

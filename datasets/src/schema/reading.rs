@@ -298,7 +298,7 @@ impl FromStr for ColumnChoice {
         let mut choice = ColumnChoice::default();
         let wrong = |part: &str, why: &str| {
             DataError::Option(format!(
-                "--columns: {why} `{part}`; expected parts like src=payer, with commas between \
+                "{why} `{part}`; expected parts like src=payer, with commas between \
                  them, of {COLUMN_KEYS}"
             ))
         };

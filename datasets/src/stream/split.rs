@@ -105,10 +105,9 @@ impl FromStr for SplitShares {
 
     fn from_str(text: &str) -> Result<SplitShares, DataError> {
         let wrong = || {
-            DataError::Option(format!(
-                "--split {text}: expected the shares of training and validation, such as 0.7,0.15; \
-                 the rest tests"
-            ))
+            let expected =
+                "expected the shares of training and validation, such as 0.7,0.15; the rest tests";
+            DataError::Option(expected.to_owned())
         };
         let (train, val) = text.split_once(',').ok_or_else(wrong)?;
         let share = |text: &str| text.trim().parse::<f64>().map_err(|_| wrong());
@@ -126,8 +125,8 @@ impl FromStr for SplitTimes {
     fn from_str(text: &str) -> Result<SplitTimes, DataError> {
         let wrong = |what: &str| {
             DataError::Option(format!(
-                "--split-at {text}: {what}; expected when validation and test begin, as two numbers \
-                 in the stream's unit or two dates: 1640995200,1643673600 or 2022-01-01,2022-02-01"
+                "{what}; expected when validation and test begin, as two numbers in the stream's unit \
+                 or two dates: 1640995200,1643673600 or 2022-01-01,2022-02-01"
             ))
         };
         let (val, test) = text.split_once(',').ok_or_else(|| wrong("one time"))?;
@@ -246,7 +245,10 @@ mod tests {
         assert_eq!(dates.to_string(), "0,4");
         for wrong in ["0.7", "0.7,x", "0.9,0.1", "0,0.5"] {
             let error = wrong.parse::<SplitShares>().unwrap_err().to_string();
-            assert!(error.contains("such as 0.7,0.15"), "{error}");
+            assert!(
+                error.starts_with("expected") && error.contains("such as 0.7,0.15"),
+                "{error}"
+            );
         }
         for wrong in ["5", "5,4", "5,5", "5,soon"] {
             let error = wrong.parse::<SplitTimes>().unwrap_err().to_string();
