@@ -70,6 +70,8 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
         raise _native.Error(f"{name}: nothing is drawn or written here; mspipe schedule simulate does it")
     if isinstance(stages, Mapping):
         stages = ",".join(f"{stage}={_without_exponent(time)}" for stage, time in stages.items())
+    if stages is None and options.get("profile") is None:
+        raise _native.Error("simulate: found neither stages= nor profile=; expected the times of stages, or a profiled run")
     given = {"stages": stages, **options}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
     return parsed(_native.answer(["schedule", "simulate", *words, "--json"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import reprlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _EXACT = 2**53
 #: Whatever a program's own context rounds to.
 _DIGITS = decimal.Context(prec=100)
+#: A value in a message is no longer than this.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 #: What the extension takes of whole numbers.
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -77,7 +81,7 @@ def column(name: str, given: Any) -> Column:
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return _rows(name, array, present)
     if array.ndim == 0:
-        raise _native.Error(f"the column '{name}' is {given!r}, expected an array or a list with a value for each event")
+        raise _native.Error(f"the column '{name}' is {_SHORT.repr(given)}, expected an array or a list with a value for each event")
     if array.ndim != 1:
         shape = list(array.shape)
         if array.ndim == 2:
@@ -154,7 +158,7 @@ def _of_rows(name: str, values: Sequence[Any]) -> Array:
     width = next(len(value) for value in values if _is_row(value))
     for row, one in enumerate(values):
         if not hasattr(one, "__len__") or len(one) != width:
-            found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)
+            found = f"a list of {len(one)}" if hasattr(one, "__len__") else _SHORT.repr(one)
             expected = f"a list of {width} numbers, as in the other rows"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
 
@@ -284,7 +288,7 @@ _NAMES = {
 
 def _wrong(name: str, row: int, value: Any, expected: str) -> Exception:
     kind = type(value).__name__
-    return _native.Error(f"the column '{name}', row {row}: found {value!r} ({kind}), expected {expected}")
+    return _native.Error(f"the column '{name}', row {row}: found {_SHORT.repr(value)} ({kind}), expected {expected}")
 
 
 def _kind(value: Any) -> str:
@@ -381,26 +385,39 @@ def _of_nanoseconds(name: str, values: list[int | None]) -> Column:
     return Column(name, "us" if coarse else "ns", whole, present=None if there.all() else there)
 
 
-def ids(given: Any) -> tuple[bool, Any]:
-    """Whether ids that are asked for are text, and a list or an array of `uint64`."""
+def refuse_no_utf8(columns: Iterable[Column]) -> None:
+    """Refuses text that has half of a surrogate pair, as file names of another encoding do."""
+    for name, kind, values, *_ in columns:
+        for row, text in enumerate(values if kind == "text" else ()):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise _native.Error(f"the column '{name}', row {row}: found {text!a}, expected text in UTF-8") from None
+
+
+def ids(what: str, given: Any) -> tuple[bool, Any]:
+    """Whether ids that are asked for, the argument `what`, are text, and a list or an array of `uint64`."""
     import numpy as np
 
-    found = _asked("ids", given)
+    found = _asked(what, given)
     match found.kind:
         case "text":
             return True, found.values
         case "int" | "uint":
             if found.kind == "int" and found.values.size and found.values.min() < 0:
-                raise _native.Error(f"found the id {found.values.min()}, expected a whole number that is not negative")
+                row = int(found.values.argmin())
+                raise _native.Error(f"{what}, row {row}: found the id {found.values[row]}, expected a whole number that is not negative")
             return False, found.values.astype(np.uint64)
+        case "decimal" if found.width == 0 and all(0 <= number <= _MOST for number in found.values):
+            return False, np.array(found.values, dtype=np.uint64)
         case "float" | "double":
             whole = found.values.astype(np.float64)
             fine = (whole >= 0) & (whole < _EXACT) & (whole == np.floor(whole))
             if fine.all():
                 return False, whole.astype(np.uint64)
             row = int((~fine).argmax())
-            raise _native.Error(f"ids, row {row}: found {found.values[row]}, expected whole numbers that are not negative, or text")
-    raise _native.Error(f"ids: found {_NAMES.get(found.kind, found.kind)}, expected whole numbers that are not negative, or text")
+            raise _native.Error(f"{what}, row {row}: found {found.values[row]}, expected whole numbers that are not negative, or text")
+    raise _native.Error(f"{what}: found {_NAMES.get(found.kind, found.kind)}, expected whole numbers that are not negative, or text")
 
 
 def times(given: Any) -> tuple[str, Any] | None:
@@ -424,8 +441,10 @@ def times(given: Any) -> tuple[str, Any] | None:
             return "text", [f"{decimal.Decimal(value).scaleb(-found.width, context=_DIGITS):f}" for value in values]
         case "ms" | "us" | "ns":
             moments = values.view(f"datetime64[{found.kind}]").astype("datetime64[ns]")
-            if (moments.astype(f"datetime64[{found.kind}]").view(np.int64) != values).any():
-                raise _native.Error("time: found a moment that 64 bits do not hold in nanoseconds since 1970")
+            given = values.view(f"datetime64[{found.kind}]")
+            if (moments.astype(given.dtype) != given).any():
+                # After 2262 64 bits hold no nanoseconds since 1970.
+                return "text", np.datetime_as_string(given, timezone="UTC").tolist()
             return "ns", moments.view(np.int64)
     raise _native.Error(f"time: found {_NAMES.get(found.kind, found.kind)}, expected numbers, moments or text")
 
@@ -442,6 +461,7 @@ def _asked(what: str, given: Any) -> Column:
     if len(given) == 0:
         return Column(what, "text", [])
     found = column(what, given)
+    refuse_no_utf8([found])
     if found.kind == "rows":
         raise _native.Error(f"{what}: found rows of numbers, expected one value, a list or an array [pairs]")
     row = None
@@ -452,5 +472,5 @@ def _asked(what: str, given: Any) -> Column:
     if row is not None:
         value = list(given)[row]
         value = value.as_py() if hasattr(value, "as_py") else value
-        raise _native.Error(f"{what}, row {row}: found {value!r}, expected a value for each")
+        raise _native.Error(f"{what}, row {row}: found {_SHORT.repr(value)}, expected a value for each")
     return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from . import _native
-from ._columns import of_arrays
+from ._columns import Column, of_arrays, refuse_no_utf8
 from ._json import parsed
 from ._settings import Reading
-from ._written import schema, value
+from ._written import path_of, schema, value
 from ._written import settings as written
 
 
@@ -23,14 +24,15 @@ class Dataset:
     * a file (csv, Parquet and others, packed or not), a folder, the name of a data set (`"wikipedia"`), or
       `"synthetic:wikipedia:scale=0.1"`: all that `mspipe train --data` takes;
     * anything with Arrow's C stream: a frame of polars or pandas, a table of pyarrow, a relation of DuckDB (a frame of
-      pandas that gives none, as without pyarrow, is read column by column);
+      pandas that gives none, as without pyarrow, or that holds objects, is read column by column; its index is a column
+      if it has a name);
     * a dict of NumPy arrays (or lists) by the names of their columns; an array `[events, width]` is so many features;
     * an object with `src`, `dst` and `t`, and maybe `msg` (features `[events, width]`) and `y` (labels): PyG's
       `TemporalData`.
 
     `src`, `dst`, `time`, `label` and `features` name columns where their names do not say it. Columns that have
-    no role are features; with `features=[…]` no other column is one. The same events give the same
-    `hash`, whatever they came as, and a file of them too.
+    no role are features; with `features=[…]` no other column is one. `name` is what reports call a table in memory. The
+    same events give the same `hash`, whatever they came as, and a file of them too.
 
     A table in memory is converted into the cache once (`mspipe data cache` lists it), so that runs and models find it later.
 
@@ -50,17 +52,19 @@ class Dataset:
         time: str | None = None,
         label: str | None = None,
         features: Sequence[str] | None = None,
-        name: str = "table",
+        name: str | None = None,
         **reading: Unpack[Reading],
     ) -> None:
         roles = {"src": src, "dst": dst, "time": time, "label": label}
         known_reading("Dataset", "src, dst, time, label, features, name", reading, Reading.__annotations__.keys())
-        if not isinstance(name, str):
+        if not isinstance(name, (str, type(None))):
             raise _native.Error(f"name: found {name!r}, expected text")
+        if name is not None and isinstance(table, (str, os.PathLike)):
+            raise _native.Error(f"name: found {name!r}, expected none: a file or a data set is called as it is")
         options = written({"columns": _columns(roles, features), **reading})
         #: As it was asked for; a table's conversion keeps less.
         self._reading = dict(options)
-        self._native = _opened(table, name, options, None)
+        self._native = _opened(table, name or "table", options, None)
         self._in_memory = not isinstance(table, (str, os.PathLike))
 
     @property
@@ -141,6 +145,16 @@ def refuse_gone(data: Dataset) -> None:
         )
 
 
+def place_of(data: Dataset | str | os.PathLike[str] | None) -> str | None:
+    """Where the stream of a run is that was moved."""
+    if data is None:
+        return None
+    if isinstance(data, Dataset):
+        refuse_gone(data)
+        return data.settings["data"]
+    return path_of("data", data, "a Dataset, or where the stream is")
+
+
 def refuse_columns(given: Mapping[str, Any]) -> None:
     """Refuses settings of a run that say what columns hold."""
     for name in ("columns", "src", "dst", "time", "label"):
@@ -190,7 +204,7 @@ def _opened(
     `like` says how the stream was read that it is a part of.
     """
     if isinstance(table, (str, os.PathLike)):
-        place = os.fsdecode(table)
+        place = path_of("table", table, "a path")
         # A file is that one wherever the process goes later; a name is a data set.
         place = os.path.abspath(place) if os.path.exists(place) else place
         return _native.Dataset.open(place, options, like)
@@ -199,16 +213,22 @@ def _opened(
         raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)
 
     def of_columns(columns: Iterable[tuple[Any, Any]]) -> _native.Dataset:
+        arrays: list[Column] = []
         try:
             arrays = of_arrays(columns, lambda column: _native.may_read(options, column))
             return _native.Dataset.of_columns(name, arrays, options, cache, like)
         except UnicodeEncodeError as error:
-            raise _native.Error(f"found text that UTF-8 does not have ({error})") from None
+            refuse_no_utf8(arrays)
+            raise _native.Error(f"found a column's name that UTF-8 does not have ({error})") from None
 
     if isinstance(table, Mapping):
         return of_columns(table.items())
     if hasattr(table, "collect") and type(table).__name__ == "LazyFrame":
         raise _native.Error("found a LazyFrame; collect() it first")
+    if _is_pandas(table):
+        table = _with_index(table)
+        if _holds_objects(table):
+            return of_columns(table.items())
     if hasattr(table, "__arrow_c_stream__"):
         try:
             return _native.Dataset.of_arrow(name, table, options, cache, like)
@@ -222,8 +242,7 @@ def _opened(
                     "a dict of columns"
                 ) from error
     if _is_pandas(table):
-        indexed = any(name is not None for name in table.index.names)
-        return of_columns((table.reset_index() if indexed else table).items())
+        return of_columns(table.items())
     if all(hasattr(table, part) for part in ("src", "dst", "t")):
         return of_columns(_of_temporal_data(table))
     raise _native.Error(
@@ -235,6 +254,35 @@ def _opened(
 def _is_pandas(table: Any) -> bool:
     is_frame = hasattr(table, "items") and hasattr(table, "columns")
     return is_frame and any(of.__module__.partition(".")[0] == "pandas" for of in type(table).__mro__)
+
+
+def _with_index(frame: Any) -> Any:
+    """A frame whose index is a column where it has a name. pyarrow leaves one out that only counts, and pandas one that
+    is a column already."""
+    named = []
+    for level, name in enumerate(frame.index.names):
+        if name is None:
+            continue
+        twice = list(frame.columns).count(name)
+        if twice == 0:
+            named.append(level)
+        elif twice > 1 or not frame.index.get_level_values(level).equals(frame.set_index(name).index):
+            raise _native.Error(f"'{name}' is a column and, with other values, the index; rename one of them")
+    try:
+        return frame.reset_index(level=named) if named else frame
+    except ValueError as error:
+        raise _native.Error(f"the index can't be columns: {error}") from None
+
+
+def _holds_objects(frame: Any) -> bool:
+    """Whether a column holds objects that lose something on the way to Arrow: it cuts a moment among dates, and
+    nanoseconds."""
+    kind_of = importlib.import_module("pandas.api.types").infer_dtype
+    return any(column.dtype == object and kind_of(column) not in _KEPT_BY_ARROW for _, column in frame.items())
+
+
+#: Kinds of objects, as pandas names them, that are the same as a column of Arrow's.
+_KEPT_BY_ARROW = {"string", "empty", "boolean", "integer"}
 
 
 def _of_temporal_data(data: Any) -> Iterable[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from . import _native
 from ._columns import ids, times
-from ._dataset import Dataset, _columns, _opened, known_reading, refuse_gone
+from ._dataset import Dataset, _columns, _opened, known_reading, place_of
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -72,9 +72,11 @@ class Model:
     of.
     """
 
-    def __init__(self, native: _native.Model, path: Path) -> None:
+    def __init__(self, native: _native.Model, path: Path, stream: str | None = None) -> None:
         self._native = native
         self._path = path
+        #: Where its stream is, if it was moved.
+        self._stream = stream
 
     @classmethod
     def load(
@@ -88,20 +90,17 @@ class Model:
     ) -> Model:
         """Of a run (or its folder), after the last event of its stream, or of a state in a file (`save`).
 
-        `data` is where the stream is, if it was moved, or the same events as a `Dataset`, whose names count from then
-        on. `device` is that of the run unless given. `replay` builds the memory from the stream though the run has left
-        its state.
+        `data` is where the stream is, if it was moved, or the same events as a `Dataset`. `device` is that of the run unless
+        given. `replay` builds the memory from the stream though the run has left its state, and then ids and features are
+        called as `data` calls them.
 
-        Raises `mspipe.Error` where neither a run's weights nor a state is, where the stream is gone or another one,
-        and for a device that can't be used.
+        Raises `mspipe.Error` where neither a run's weights nor a state is, where the stream is gone or another one, or has
+        other names and is not replayed, and for a device that can't be used.
         """
         place = path_of("path", path, "a Run, its folder, or the file of a state")
         if threads is not None and not (isinstance(threads, int) and 1 <= threads < 2**16):
             raise _native.Error(f"threads: found {threads!r}, expected a whole number from 1 on")
-        if isinstance(data, Dataset):
-            refuse_gone(data)
-            data = data.settings["data"]
-        stream = None if data is None else path_of("data", data, "a Dataset, or where the stream is")
+        stream = place_of(data)
         device = None if device is None else value("device", device)
         try:
             native = _native.Model.load(place, stream, device, threads, switch("replay", replay))
@@ -110,7 +109,7 @@ class Model:
                 _refuse_gone_stream(place)
             raise
         # Wherever the process goes later.
-        return cls(native, Path(place).absolute())
+        return cls(native, Path(place).absolute(), stream and (os.path.abspath(stream) if os.path.exists(stream) else stream))
 
     @property
     def width(self) -> int:
@@ -125,7 +124,7 @@ class Model:
     @property
     def last_time(self) -> str | None:
         """The last event's time in the stream's unit, in which questions are asked too: seconds, if the stream was read with
-        a `time_unit` or its times are moments."""
+        a `time_unit` or its times are moments. As text, since a float would round it."""
         return self._native.last
 
     def nodes(self) -> Table:
@@ -149,7 +148,7 @@ class Model:
         """
         import numpy as np
 
-        sources, destinations = self._ids(src), self._ids(dst)
+        sources, destinations = self._ids("src", src), self._ids("dst", dst)
         logit, score, pairs = self._native.score(sources, destinations, times(time))
         known = np.frombuffer(pairs, dtype=np.bool_).reshape(-1, 2)
         return Table(
@@ -173,7 +172,7 @@ class Model:
 
         if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k < 2**63:
             raise _native.Error(f"k: found {k!r}, expected a whole number from 1 on")
-        asked = self._ids(sources)
+        asked = self._ids("sources", sources)
         counts, best, logit, score = self._native.top_k(asked, int(k), times(time), switch("exclude_seen", exclude_seen))
         src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
         return Table(
@@ -194,7 +193,7 @@ class Model:
         """
         import numpy as np
 
-        rows = self._native.embed(self._ids(nodes), value("side", side), times(time))
+        rows = self._native.embed(self._ids("nodes", nodes), value("side", side), times(time))
         return np.frombuffer(rows, dtype=np.float32).reshape(-1, self.width)
 
     def update(
@@ -259,7 +258,7 @@ class Model:
         """Measures the run's weights again, as `mspipe eval`: builds the memory of the training part, then validates and tests.
 
         `settings` change those of the run (`hide_batch=False`, `protocol="tgb"`). Needs the run's folder, and its
-        stream. Returns what `mspipe eval --json` prints.
+        stream: that of `load` unless `data=` says where it is. Returns what `mspipe eval --json` prints.
 
         Raises `mspipe.Error` for a model that was loaded from a state, and for settings that the weights do not fit.
         """
@@ -269,17 +268,21 @@ class Model:
                 "Model.load(RUN).eval()"
             )
         told = Progress(progress)
-        given = written({"init": str(self._path), **settings})
+        asked: dict[str, Any] = dict(settings)
+        stream = place_of(asked.pop("data", None)) or self._stream
+        given = written({"init": str(self._path), "data": stream, **asked})
         try:
-            return parsed(_native.evaluate(given, switch("test_only", test_only), told))
+            measured = parsed(_native.evaluate(given, switch("test_only", test_only), told))
+            told.notes(measured.get("notes", []))
+            return measured
         finally:
             told.close()
 
-    def _ids(self, given: Any) -> tuple[bool, Any]:
+    def _ids(self, what: str, given: Any) -> tuple[bool, Any]:
         """Whether they are text, and a list or an array of `uint64`."""
         import numpy as np
 
-        text, found = ids(given)
+        text, found = ids(what, given)
         if len(found) == 0 and not self._native.ids_are_text:
             return False, np.empty(0, dtype=np.uint64)
         return text, found

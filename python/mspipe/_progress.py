@@ -46,8 +46,7 @@ class Progress:
                         f"the stream has changed since its Dataset was made (hash {self._hash:.12}, now {told['hash']:.12})",
                         stacklevel=3,
                     )
-                for note in told["notes"]:
-                    self._say(f"note      {_native.in_keywords(note)}")
+                self.notes(told["notes"])
             case "iteration":
                 done = told["iteration"] / max(told["iterations"], 1)
                 bar = "#" * round(done * _WIDTH)
@@ -64,13 +63,18 @@ class Progress:
                 if self._on_epoch is not None:
                     self._call(self._on_epoch, record)
             case "ended":
-                self._say(f"ended     {told}")
+                self._say(f"ended     {_native.in_keywords(told)}")
             case "warning":
                 said = _native.in_keywords(told)
                 if self._shown:
                     self._say(f"warning: {said}")
                 else:
                     warnings.warn(said, stacklevel=3)
+
+    def notes(self, notes: list[str]) -> None:
+        """Shows what settings come to."""
+        for note in notes:
+            self._say(f"note      {_native.in_keywords(note)}")
 
     def _call(self, on_epoch: Callable[[dict[str, Any]], object], record: dict[str, Any]) -> None:
         """Calls it; a run whose folder counts from that of the process ends where that has become another one."""

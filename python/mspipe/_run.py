@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _native
+from ._dataset import Dataset, place_of
 from ._json import parsed
 from ._progress import Progress
 from ._written import path_of
@@ -158,17 +159,20 @@ def _measured(of: dict[str, Any], name: str) -> str:
 def resume(
     folder: str | os.PathLike[str] | Run,
     *,
+    data: Dataset | str | os.PathLike[str] | None = None,
     on_epoch: Callable[[dict[str, Any]], object] | None = None,
     progress: bool = True,
 ) -> Run:
     """Continues with a run that has not ended, from its last checkpoint, as `mspipe train --resume`.
 
-    The numbers are those of a run that was never interrupted. `on_epoch` and `progress` as for
-    `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be resumed.
+    The numbers are those of a run that was never interrupted. `data` is where the stream is, if it was moved, or the same
+    events as a `Dataset`. `on_epoch` and `progress` as for `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be
+    resumed.
     """
     place = path_of("folder", folder, "a run, or its folder")
+    stream = place_of(data)
     told = Progress(progress, on_epoch)
     try:
-        return Run(_native.resume(os.path.abspath(place), told))
+        return Run(_native.resume(os.path.abspath(place), stream, told))
     finally:
         told.close()

@@ -28,6 +28,8 @@ class Trainer:
         self._settings: dict[str, Any] = dict(settings)
         if "data" in self._settings:
             raise _native.Error("data: the stream is what fit() is given; leave it out")
+        if "resume" in self._settings:
+            raise _native.Error("resume: mspipe.resume(RUN) goes on with a run that has not ended; leave it out here")
         refuse_columns(self._settings)
         _native.check(written(self._settings))
 

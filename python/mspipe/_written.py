@@ -47,7 +47,7 @@ def value(name: str, given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):
-        return os.fsdecode(given)
+        return _utf8(name, os.fsdecode(given))
     if isinstance(given, float):
         # Beyond 2^53 the shortest decimal is another whole number.
         return str(int(given)) if given.is_integer() and abs(given) >= 2**53 else repr(given)
@@ -68,7 +68,16 @@ def path_of(name: str, given: Any, expected: str) -> str:
     """A path as text."""
     if not isinstance(given, (str, os.PathLike)):
         raise _native.Error(f"{name}: found {type(given).__name__}, expected {expected}")
-    return os.fsdecode(given)
+    return _utf8(name, os.fsdecode(given))
+
+
+def _utf8(name: str, text: str) -> str:
+    """Text that is no name of a file in another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _native.Error(f"{name}: found {text!a}, expected text in UTF-8") from None
+    return text
 
 
 def switch(name: str, given: object) -> bool:
@@ -80,4 +89,8 @@ def switch(name: str, given: object) -> bool:
 
 def settings(given: dict[str, Any]) -> list[tuple[str, str]]:
     """All of them; what is `None` is as if it was not given."""
+    for name in given:
+        if "-" in name:
+            # It would be the same setting by another name.
+            raise _native.Error(f"unknown keyword '{name}', expected '{name.replace('-', '_')}'")
     return [(name, value(name, of)) for name, of in given.items() if of is not None]

@@ -14,8 +14,11 @@ create_exception!(
     "What was found, what was expected, and what to do: the message that the command prints, with keywords for its options."
 );
 
-/// Options that are no settings, but keywords of `update` and `simulate`.
-const OTHERS: [&str; 3] = ["late", "max-jump", "stages"];
+/// Options that are no settings, but keywords of `update`, `simulate` and `save`.
+const OTHERS: [&str; 4] = ["late", "max-jump", "stages", "force"];
+
+/// What command lines begin with, in which options stay what they are.
+const COMMANDS: [&str; 2] = ["mspipe ", "cargo "];
 
 /// An exception with the message of `error`.
 pub(crate) fn raised(error: impl Display) -> PyErr {
@@ -40,7 +43,8 @@ fn names_setting(reason: &str, place: &str) -> bool {
 #[pyfunction]
 pub(crate) fn in_keywords(text: &str) -> String {
     let (mut said, mut rest) = (String::new(), text);
-    while let Some(start) = rest.find("mspipe ") {
+    let first = |rest: &str| COMMANDS.iter().filter_map(|name| rest.find(name)).min();
+    while let Some(start) = first(rest) {
         let line = &rest[start..];
         let end = line.find(['\'', '`', ')', ';', '\n']).unwrap_or(line.len());
         said += &between_commands(&rest[..start]);

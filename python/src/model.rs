@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::columns::numbers;
 use super::dataset::{Dataset, Like};
 use super::error::raised;
+use super::training::other_threads;
 use super::work::quiet;
 
 /// Ids: whether they are text, and a list of text or a buffer of `uint64`.
@@ -171,8 +172,7 @@ impl Model {
         let latest = ticks.iter().max().copied();
         let far = |latest| self.says(py, |predictor| predictor.far_ahead(latest));
         if let Some(note) = latest.and_then(far) {
-            let note = CString::new(note)?;
-            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &note, 2)?;
+            warn(py, note)?;
         }
         match ticks.as_slice() {
             [one] => Ok(Some(vec![*one; count])),
@@ -189,6 +189,10 @@ impl Model {
             }
         }
     }
+}
+
+fn warn(py: Python<'_>, note: String) -> PyResult<()> {
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(note)?, 2)
 }
 
 /// When a question is asked that names no time: asked for under the same lock as the answer, since another thread may
@@ -227,6 +231,9 @@ impl Model {
             ..LoadOptions::default()
         };
         let predictor = quiet(py, &stop, || Predictor::load_with(&path, &options))?;
+        if let Some(note) = other_threads(threads) {
+            warn(py, note)?;
+        }
         Ok(Model {
             predictor: Mutex::new(predictor),
         })

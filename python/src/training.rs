@@ -55,10 +55,7 @@ impl Told {
             "notes": session.notes,
         });
         self.teller.tell("run", told);
-        let (asked, here) = (config.machine.threads, rayon::current_num_threads());
-        if let Some(asked) = asked.filter(|asked| *asked != here) {
-            let text =
-                format!("threads={asked}: this process has begun with {here}, and keeps them");
+        if let Some(text) = other_threads(config.machine.threads) {
             self.teller.tell("warning", json!(text));
         }
     }
@@ -171,20 +168,39 @@ fn trained(config: RunConfig, stop: &Stop, mut told: Told) -> Result<RunFolder, 
     Ok(folder)
 }
 
-/// Continues with the run in `folder`.
-fn resumed(folder: &Path, stop: &Stop, mut told: Told) -> Result<RunFolder, SessionError> {
+/// What to say of threads that were asked for in a process that has others already.
+pub(crate) fn other_threads(asked: Option<usize>) -> Option<String> {
+    let here = rayon::current_num_threads();
+    let asked = asked.filter(|asked| *asked != here)?;
+    Some(format!(
+        "threads={asked}: this process has begun with {here}, and keeps them"
+    ))
+}
+
+/// Continues with the run in `folder`, whose stream is at `data` if it was moved.
+fn resumed(
+    folder: &Path,
+    data: Option<String>,
+    stop: &Stop,
+    mut told: Told,
+) -> Result<RunFolder, SessionError> {
     let run = RunFolder::open(folder)?.1;
     let _turn = told.turn(run.machine.threads, stop)?;
-    let unchanged = |_: &mut RunConfig| Ok::<(), ConfigError>(());
+    let moved = |config: &mut RunConfig| {
+        if let Some(data) = &data {
+            config.source.data.clone_from(data);
+        }
+        Ok::<(), ConfigError>(())
+    };
     let folder = if run.start.seeds.is_some() {
-        return session::resume_seeds(folder, unchanged, stop, &mut told).map(|(_, folder)| folder);
+        return session::resume_seeds(folder, moved, stop, &mut told).map(|(_, folder)| folder);
     } else if run.start.task != Task::Link {
-        session::resume_classification(folder, unchanged, stop, |session, device, folder, _| {
+        session::resume_classification(folder, moved, stop, |session, device, folder, _| {
             told.labels(session, device, folder)
         })?
         .1
     } else {
-        session::resume(folder, unchanged, stop, |session, device, folder, _| {
+        session::resume(folder, moved, stop, |session, device, folder, _| {
             Ok(told.link(session, device, folder))
         })?
         .1
@@ -259,9 +275,10 @@ pub(crate) fn fit(
 pub(crate) fn resume(
     py: Python<'_>,
     folder: PathBuf,
+    data: Option<String>,
     tell: &Bound<'_, PyAny>,
 ) -> PyResult<PathBuf> {
-    to_its_end(py, tell, |stop, told| resumed(&folder, stop, told))
+    to_its_end(py, tell, |stop, told| resumed(&folder, data, stop, told))
 }
 
 /// Writes the page of the run in `folder` and returns where.

@@ -29,6 +29,7 @@ def test_options_are_keywords_where_the_package_speaks(columns):
     assert said("with --columns src=a,features=b+c; or --columns") == 'with src="a", features=["b", "c"]; or `columns`'
     assert said("(--columns ignore=b) --max-jump") == "(features=[…] without it) `max_jump`"
     assert said("--lr-schedule\nmspipe train --sort\n") == "`lr_schedule`\nmspipe train --sort\n"
+    assert said("no MPI (cargo build --features mpi); --force") == "no MPI (cargo build --features mpi); `force`"
     assert said("'mspipe train --sort' has it, '--device cpu' not") == "'mspipe train --sort' has it, '`device` cpu' not"
     renamed = {"when" if name == "timestamp" else name: column for name, column in columns.items()}
     with pytest.raises(mspipe.Error, match='say which it is with src="user_id", dst="item_id", time="COLUMN"'):

@@ -204,6 +204,34 @@ def test_a_frame_of_pandas_without_a_stream_is_read_column_by_column(columns, mo
     assert [mspipe.Dataset(given, bipartite=True).hash for given in frames] == hashes
 
 
+def test_moments_among_objects_of_a_frame_are_exact():
+    pd = pytest.importorskip("pandas")
+    day, stamp = datetime.date(2020, 1, 1), pd.Timestamp
+    for moments in (
+        [day, datetime.datetime(2020, 1, 1, 5)],
+        [day, stamp(2020, 1, 1, 5)],
+        [stamp(1_600_000_000_123_456_789), stamp(1_600_000_000_123_456_799)],
+    ):
+        ends = {"src": [1, 2], "dst": [3, 4]}
+        frame = pd.DataFrame({**ends, "time": pd.Series(moments, dtype=object)})
+        there, expected = mspipe.Dataset(frame).info(), mspipe.Dataset({**ends, "time": moments}).info()
+        assert there["first_time"] < there["last_time"] == expected["last_time"], moments
+        assert there["hash"] == expected["hash"]
+
+
+def test_the_index_of_a_frame_is_a_column_if_it_has_a_name(columns):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(columns)
+    counted = frame.rename_axis("number")
+    shuffled = counted.sample(frac=1, random_state=0).sort_index()
+    numbered = mspipe.Dataset({"number": np.arange(400), **columns}).hash
+    assert [mspipe.Dataset(of, bipartite=True).hash for of in (counted, shuffled)] == [numbered] * 2
+    for same in (frame.set_index(["timestamp", "user_id"]), frame.set_index("user_id", drop=False)):
+        assert mspipe.Dataset(same).hash == mspipe.Dataset(frame).hash
+    with pytest.raises(mspipe.Error, match="'user_id' is a column and, with other values, the index"):
+        mspipe.Dataset(frame.rename_axis("user_id"))
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
@@ -232,7 +260,7 @@ def test_a_frame_of_pandas_without_a_stream_is_read_column_by_column(columns, mo
         ("timestamp", np.arange(400).astype(np.longdouble) + 2**60 + 1, "'timestamp', row 0: .* 64 bits"),
         ("timestamp", collections.deque([0.5, *range(2**53, 2**53 + 399)]), "'timestamp', row 1: .* 2\\^53"),
         ("user_id", [decimal.Decimal("inf"), *range(399)], "'user_id', row 0: found Decimal"),
-        ("user_id", ["\ud800"] * 400, "UTF-8"),
+        ("user_id", ["a", "\ud800"] * 200, "'user_id', row 1: found '.ud800', expected text in UTF-8"),
         ("amount", [[1.0, 2.0], [1.0]] * 200, "'amount', row 1: found a list of 1, expected a list of 2 numbers"),
         ("amount", {1.0, 2.0}, "'amount' is {1.0, 2.0}, expected an array or a list"),
         ("amount", [[1.0], None] * 200, "'amount', row 1: found None"),
@@ -265,6 +293,12 @@ def test_what_can_not_be_read_says_why(columns):
         mspipe.Dataset(pytest.importorskip("polars").LazyFrame({"src": [1]}))
     with pytest.raises(mspipe.Error, match="such file"):
         mspipe.Dataset("./nothing.csv")
+    with pytest.raises(mspipe.Error, match="name: found 'other', expected none: a file or a data set is called as it is"):
+        mspipe.Dataset("./nothing.csv", name="other")
+    with pytest.raises(mspipe.Error, match="table: found 'caf.udce9.csv', expected text in UTF-8"):
+        mspipe.Dataset("caf\udce9.csv")
+    with pytest.raises(mspipe.Error, match="'user_id' is {0, 1, .*...}, expected an array"):
+        mspipe.Dataset({**columns, "user_id": set(range(100_000))})
     with pytest.raises(mspipe.Error, match="expected a file or a name"):
         mspipe.Dataset(3)
     with pytest.raises(mspipe.Error, match="column 'amount' has 399 rows"):

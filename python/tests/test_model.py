@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import datetime
 import io
 import pickle
 import subprocess
@@ -61,15 +62,19 @@ def test_unknown_and_wrong_ids_are_told(model):
     assert not scores["known_src"][0] and scores["known_dst"][0]
     with pytest.raises(mspipe.Error, match="alice"):
         model.score(["alice"], [1000])
-    with pytest.raises(mspipe.Error, match="not negative"):
-        model.score([-1], [1000])
+    with pytest.raises(mspipe.Error, match="src, row 1: found the id -1, expected a whole number that is not negative"):
+        model.score([5, -1], [1000, 1000])
+    with pytest.raises(mspipe.Error, match="sources.*row 0: found '.ud800', expected text in UTF-8"):
+        model.top_k("\ud800")
 
 
 @pytest.mark.parametrize("wrong", [None, [None], [float("nan")], [1.5], [True], {5, 8}, [[5, 8]]])
 def test_what_is_no_id_is_refused(model, wrong):
-    with pytest.raises(mspipe.Error, match="ids"):
+    with pytest.raises(mspipe.Error, match="^(the column 'src'|src)"):
         model.score(wrong, [1000])
-    with pytest.raises(mspipe.Error, match="ids"):
+    with pytest.raises(mspipe.Error, match="^(the column 'dst'|dst)"):
+        model.score([5], wrong)
+    with pytest.raises(mspipe.Error, match="^(the column 'nodes'|nodes)"):
         model.embed(wrong)
 
 
@@ -89,9 +94,12 @@ def test_questions_are_exact_and_in_any_container(model, columns):
     one = model.score([5], [1000], last + 1)["logit"]
     with decimal.localcontext(prec=2):
         assert model.score([5], [1000], decimal.Decimal(last + 1))["logit"] == one
+    assert model.score([decimal.Decimal(5)], [1000], last + 1)["logit"] == one
+    with pytest.raises(mspipe.Error, match="src: found a decimal"):
+        model.score([decimal.Decimal("5.5")], [1000])
     assert model.score(np.ma.masked_array([5], mask=False), [1000], last + 1)["logit"] == one
     pandas = pytest.importorskip("pandas")
-    with pytest.raises(mspipe.Error, match="ids, row 1: found"):
+    with pytest.raises(mspipe.Error, match="nodes, row 1: found"):
         model.embed(pandas.Series([5, None], index=[7, 8]))
     for wrong in ({"exclude_seen": "no"}, {"k": True}):
         with pytest.raises(mspipe.Error, match="expected"):
@@ -219,6 +227,34 @@ def test_text_ids_come_back_as_text(tmp_path):
     assert best["src"].tolist() == ["u5", "u5", "u8", "u8"]
     assert all(node.startswith("i") for node in best["dst"])
     assert {node[0] for node in model.nodes()["node"]} == {"u", "i"}
+
+
+def test_a_state_has_the_names_of_its_stream(columns, tmp_path):
+    def stream(user, price="price"):
+        renamed = {"price": columns["price"], "user_id": [f"{user}{i}" for i in columns["user_id"]]}
+        ends = {**columns, **renamed}
+        return mspipe.Dataset({price if name == "price" else name: column for name, column in ends.items()})
+
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(stream("u"), progress=False)
+    known = mspipe.Model.load(run, data=stream("u")).score("u5", "1000")
+    assert known["known_src"].all()
+    assert stream("a").hash == stream("u").hash
+    with pytest.raises(mspipe.Error, match="knows a node as u5, which is a5 in .*give that, or a stream with its names"):
+        mspipe.Model.load(run, data=stream("a"))
+    with pytest.raises(mspipe.Error, match="knows a feature as price, which is cost in"):
+        mspipe.Model.load(run, data=stream("u", "cost"))
+    replayed = mspipe.Model.load(run, data=stream("a"), replay=True)
+    assert replayed.score("a5", "1000")["logit"] == known["logit"]
+
+
+def test_moments_beyond_nanoseconds_are_times(tmp_path):
+    days = [datetime.datetime(2300, 1, 1) + datetime.timedelta(day) for day in range(200)]
+    stream = {"src": np.arange(200) % 7, "dst": 100 + np.arange(200) % 5, "time": days}
+    model = mspipe.Model.load(mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(stream, progress=False))
+    later = days[-1] + datetime.timedelta(1)
+    one = model.score([5], [101], later.isoformat())["logit"]
+    for time in (later, [later], np.array([later], "datetime64[us]"), np.datetime64(later, "s")):
+        assert model.score([5], [101], time)["logit"] == one
 
 
 def test_answers_are_tables_for_others(model):

@@ -152,6 +152,26 @@ def test_an_exception_ends_the_run_and_it_can_be_resumed(columns, tmp_path):
     assert resumed.losses == whole.losses and records(resumed) == records(whole)
 
 
+def test_a_run_goes_on_where_its_stream_was_moved_to(columns, tmp_path):
+    def stop(record):
+        raise StopIteration
+
+    text = tmp_path / "events.csv"
+    rows = zip(*(column.tolist() for column in columns.values()))
+    text.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]))
+    with pytest.raises(StopIteration):
+        mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(text, on_epoch=stop, progress=False)
+    moved = text.rename(tmp_path / "moved.csv")
+    with pytest.raises(mspipe.Error, match="events.csv"):
+        mspipe.resume(tmp_path / "run", progress=False)
+    run = mspipe.resume(tmp_path / "run", data=mspipe.Dataset(moved), progress=False)
+    assert run.losses == mspipe.Trainer(**SMALL, out=tmp_path / "whole").fit(moved, progress=False).losses
+    measured = mspipe.Model.load(run, data=moved).eval(progress=False)
+    assert measured["test"]["ap"] == run.summary["test"]["ap"]
+    moved.rename(text)
+    assert mspipe.Model.load(run).eval(data=mspipe.Dataset(text), progress=False)["test"] == measured["test"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself Ctrl-C there")
 def test_ctrl_c_ends_after_the_iteration_and_leaves_a_checkpoint(columns, tmp_path):
     # As long as it takes: an epoch is a few milliseconds.

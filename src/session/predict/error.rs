@@ -125,6 +125,24 @@ pub enum PredictError {
         /// That of the stream.
         expected: String,
     },
+    /// The stream is the same, but for what its nodes or features are called.
+    #[error(
+        "{}: knows a {what} as {expected}, which is {found} in {data}; ids and features are called as in the stream that \
+         the run was trained on: give that, or a stream with its names",
+        path.display()
+    )]
+    OtherNames {
+        /// The state.
+        path: PathBuf,
+        /// What was opened.
+        data: String,
+        /// A node or a feature.
+        what: &'static str,
+        /// The first of other names, in the stream.
+        found: String,
+        /// The same in the state.
+        expected: String,
+    },
     /// Memory that asking would change.
     #[error(
         "{}: was trained with --memory-write read, which writes the memory of whoever is asked for: no \

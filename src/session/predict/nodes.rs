@@ -67,6 +67,14 @@ impl Nodes {
         Ok(Nodes::with(keys, items, destination))
     }
 
+    /// Whether the first of them have other ids than these.
+    pub(super) fn called_otherwise(&self, these: &Nodes) -> Option<[NodeKey; 2]> {
+        let ids = |node| [self, these].map(|of| of.key(NodeId(node)));
+        (0..these.len() as u32)
+            .map(ids)
+            .find(|[here, there]| here != there)
+    }
+
     fn with(keys: Keys, items: Option<Vec<u8>>, destination: Vec<u8>) -> Nodes {
         let mut nodes = Nodes {
             keys,

@@ -213,7 +213,8 @@ impl Predictor {
         let slots = mails / standing.model.mail_width();
         let needs = needs(&standing.model, &standing.config, slots);
         let rules = Rules::of(&standing.config, needs);
-        let (opened, mut features) = followed_stream(path, &mut standing, contained, log, options)?;
+        let (opened, mut features) =
+            followed_stream(path, &mut standing, &nodes, contained, log, options)?;
         if let Some([edge, _]) = features.followed_rows() {
             let events = standing.events - standing.base;
             edge.extend_kept(events, &later.rows, &later.edge);
@@ -308,6 +309,7 @@ fn named(
 fn followed_stream(
     path: &Path,
     standing: &mut Standing,
+    nodes: &Nodes,
     contained: Option<state::Contained>,
     log: Option<&Arc<EventLog>>,
     options: &LoadOptions,
@@ -318,7 +320,7 @@ fn followed_stream(
             data: data.clone(),
         }),
         (Some(contained), None) => Ok(contained_stream(standing, contained)),
-        (None, _) => store_backed(path, standing, log, &options.stop),
+        (None, _) => store_backed(path, standing, nodes, log, options),
     }
 }
 
@@ -336,10 +338,11 @@ fn contained_stream(standing: &Standing, contained: state::Contained) -> (Column
 fn store_backed(
     path: &Path,
     standing: &mut Standing,
+    nodes: &Nodes,
     log: Option<&Arc<EventLog>>,
-    stop: &Stop,
+    options: &LoadOptions,
 ) -> Result<(Columns, Features), PredictError> {
-    let log = opened(log, &standing.config, stop)?;
+    let log = opened(log, &standing.config, &options.stop)?;
     let (config, data) = (&standing.config, &standing.data);
     if log.hash() != data.hash {
         let path = path.to_owned();
@@ -360,6 +363,9 @@ fn store_backed(
             },
         );
     }
+    if options.data.is_some() {
+        refuse_other_names(path, standing, nodes, &log)?;
+    }
     if standing.feature_names.is_none() {
         standing.name_features(&log)?;
     }
@@ -374,6 +380,39 @@ fn store_backed(
         columns(&log, standing.base),
         features.to_follow(standing.base, log.nodes()),
     ))
+}
+
+/// Refuses a stream whose nodes or features are called otherwise than the state has them: its hash is not of names, and
+/// whoever asks with those of the stream would ask for nodes that nobody knows.
+fn refuse_other_names(
+    path: &Path,
+    standing: &Standing,
+    nodes: &Nodes,
+    log: &EventLog,
+) -> Result<(), PredictError> {
+    let refused = |what, expected: String, found: String| PredictError::OtherNames {
+        path: path.to_owned(),
+        data: standing.config.source.data.clone(),
+        what,
+        found,
+        expected,
+    };
+    let there = Nodes::of(log, 0)?;
+    if let Some([expected, found]) = nodes.called_otherwise(&there) {
+        return Err(refused("node", expected.to_string(), found.to_string()));
+    }
+    let names = log.names()?.edge_features;
+    let (Some(expected), Some(found)) = (&standing.feature_names, names) else {
+        return Ok(());
+    };
+    match expected
+        .iter()
+        .zip(found)
+        .find(|(here, there)| *here != there)
+    {
+        Some((here, there)) => Err(refused("feature", here.clone(), there)),
+        None => Ok(()),
+    }
 }
 
 /// The first events of a stream.

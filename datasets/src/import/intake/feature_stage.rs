@@ -78,7 +78,7 @@ impl FeatureStage {
             at.error(
                 format!("{title} is {}", values[column]),
                 match values[column].is_nan() {
-                    true => "a finite number; --missing zero or --missing mean, of train and data, fills in what is missing",
+                    true => "a finite number; --missing zero or --missing mean, given where the stream is first read, fills in what is missing",
                     false => {
                         "a finite number within the range of f32; correct the value or remove the event"
                     }
