@@ -239,7 +239,7 @@ def test_a_state_has_the_names_of_its_stream(columns, tmp_path):
     known = mspipe.Model.load(run, data=stream("u")).score("u5", "1000")
     assert known["known_src"].all()
     assert stream("a").hash == stream("u").hash
-    with pytest.raises(mspipe.Error, match="knows a node as u5, which is a5 in .*give that, or a stream with its names"):
+    with pytest.raises(mspipe.Error, match="knows a node as u59, which is a59 in .*give that, or a stream with its names"):
         mspipe.Model.load(run, data=stream("a"))
     with pytest.raises(mspipe.Error, match="knows a feature as price, which is cost in"):
         mspipe.Model.load(run, data=stream("u", "cost"))
