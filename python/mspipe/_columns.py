@@ -286,6 +286,19 @@ _NAMES = {
 }
 
 
+#: Of most values the type alone tells it, which is several times faster.
+_KINDS: dict[type, str] = {
+    type(None): "missing",
+    bool: "bool",
+    int: "int",
+    str: "text",
+    bytes: "bytes",
+    uuid.UUID: "uuid",
+    datetime.date: "moment",
+    datetime.datetime: "moment",
+}
+
+
 def _wrong(name: str, row: int, value: Any, expected: str) -> Exception:
     kind = type(value).__name__
     return _native.Error(f"the column '{name}', row {row}: found {_SHORT.repr(value)} ({kind}), expected {expected}")
@@ -293,10 +306,12 @@ def _wrong(name: str, row: int, value: Any, expected: str) -> Exception:
 
 def _kind(value: Any) -> str:
     """What a value of Python's is."""
+    if (found := _KINDS.get(type(value))) is not None:
+        return found
     import numpy as np
 
     match value:
-        case None | np.ma.core.MaskedConstant():
+        case np.ma.core.MaskedConstant():
             return "missing"
         case bool() | np.bool_():
             return "bool"
