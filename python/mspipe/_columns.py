@@ -130,11 +130,11 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     numbers among which one is missing, and rounds those beyond 2^53."""
     import numpy as np
 
-    first = next((value for value in values if _kind(value) != "missing"), None)
+    first = next((value for value in values if what_is(value) != "missing"), None)
     if first is not None and _is_row(first):
         return _of_rows(name, values)
     # An array of text would have the longest one's length in each of its rows.
-    if _kind(first) in ("bool", "int"):
+    if what_is(first) in ("bool", "int"):
         try:
             array = np.asarray(values)
         except ValueError:
@@ -179,7 +179,7 @@ def _refuse_no_numbers(name: str, rows: Sequence[Any]) -> None:
     """Refuses what NumPy would make numbers of: text, moments."""
     for row, values in enumerate(rows):
         for value in values:
-            if _kind(value) not in ("missing", "bool", "int", "float", "decimal"):
+            if what_is(value) not in ("missing", "bool", "int", "float", "decimal"):
                 raise _wrong(name, row, value, "a number")
 
 
@@ -239,7 +239,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     """Of Python's values, all of which are of one kind: `"1"` and 1 would be one node, and so would be text and bytes."""
     import numpy as np
 
-    kinds = [_kind(value) for value in values]
+    kinds = [what_is(value) for value in values]
     found = {kind for kind in kinds if kind != "missing"}
     there = np.array([kind != "missing" for kind in kinds], dtype=bool)
     present = None if there.all() else there
@@ -252,7 +252,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     if found == {"bool"}:
         return Column(name, "bool", np.array(filled(bool, False), dtype=np.uint8), present=present)
     if found <= {"bool", "int"}:
-        return _of_integers(name, filled(int, 0), present)
+        return _of_integers(name, filled(lambda value: int.__index__(value) if isinstance(value, int) else int(value), 0), present)
     if found <= {"bool", "int", "float"}:
         for row, (kind, value) in enumerate(zip(kinds, values, strict=True)):
             if kind == "int" and abs(int(value)) >= _EXACT:
@@ -304,7 +304,7 @@ def _wrong(name: str, row: int, value: Any, expected: str) -> Exception:
     return _native.Error(f"the column '{name}', row {row}: found {_SHORT.repr(value)} ({kind}), expected {expected}")
 
 
-def _kind(value: Any) -> str:
+def what_is(value: Any) -> str:
     """What a value of Python's is."""
     if (found := _KINDS.get(type(value))) is not None:
         return found
@@ -361,6 +361,9 @@ def _of_decimals(name: str, values: list[decimal.Decimal], present: Array | None
 
 
 def _text(name: str, row: int, value: Any) -> str:
+    if isinstance(value, str):
+        # Of an enum's members this is the value, as everybody else reads it.
+        return str.__str__(value)
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -381,9 +384,9 @@ def _nanoseconds(value: Any) -> int:
         return _nanoseconds(value.to_datetime64())
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)
-    if value.tzinfo is not None:
-        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
-    since: datetime.timedelta = value - datetime.datetime(1970, 1, 1)
+    # Not as a moment in UTC, which may be beyond the years that there are.
+    offset = value.utcoffset() or datetime.timedelta(0)
+    since: datetime.timedelta = value.replace(tzinfo=None) - datetime.datetime(1970, 1, 1) - offset
     return since // datetime.timedelta(microseconds=1) * 1000
 
 
@@ -394,7 +397,7 @@ def _of_nanoseconds(name: str, values: list[int | None]) -> Column:
     factor = 1000 if coarse else 1
     for row, value in enumerate(values):
         if value is not None and not _LEAST < value // factor < 2**63:
-            raise _wrong(name, row, value, "a moment that 64 bits hold in nanoseconds since 1970")
+            raise _native.Error(f"the column '{name}', row {row}: found {value} ns since 1970, expected a moment that 64 bits hold so")
     there = np.array([value is not None for value in values], dtype=bool)
     whole = np.array([(value or 0) // factor for value in values], dtype=np.int64)
     return Column(name, "us" if coarse else "ns", whole, present=None if there.all() else there)
@@ -423,8 +426,13 @@ def ids(what: str, given: Any) -> tuple[bool, Any]:
                 row = int(found.values.argmin())
                 raise _native.Error(f"{what}, row {row}: found the id {found.values[row]}, expected a whole number that is not negative")
             return False, found.values.astype(np.uint64)
-        case "decimal" if found.width == 0 and all(0 <= number <= _MOST for number in found.values):
-            return False, np.array(found.values, dtype=np.uint64)
+        case "decimal":
+            one = 10**found.width
+            for row, number in enumerate(found.values):
+                if number % one or not 0 <= number <= _MOST * one:
+                    value = decimal.Decimal(number).scaleb(-found.width, context=_DIGITS)
+                    raise _native.Error(f"{what}, row {row}: found {value}, expected whole numbers that are not negative, or text")
+            return False, np.array([number // one for number in found.values], dtype=np.uint64)
         case "float" | "double":
             whole = found.values.astype(np.float64)
             fine = (whole >= 0) & (whole < _EXACT) & (whole == np.floor(whole))
@@ -468,7 +476,7 @@ def _asked(what: str, given: Any) -> Column:
     """One value or several, none of which may be missing."""
     import numpy as np
 
-    if isinstance(given, (str, bytes)) or np.ndim(given) == 0:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) and np.ndim(given) == 0:
         if isinstance(given, Iterable) and not isinstance(given, (str, bytes, np.ndarray)):
             # A set has no order that answers could come in, a generator no length.
             raise _native.Error(f"{what}: found {type(given).__name__}, expected one value, a list or an array")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from . import _native
-from ._columns import Column, of_arrays, refuse_no_utf8
+from ._columns import Column, of_arrays, refuse_no_utf8, what_is
 from ._json import parsed
 from ._settings import Reading
 from ._written import path_of, schema, value
@@ -24,8 +24,8 @@ class Dataset:
     * a file (csv, Parquet and others, packed or not), a folder, the name of a data set (`"wikipedia"`), or
       `"synthetic:wikipedia:scale=0.1"`: all that `mspipe train --data` takes;
     * anything with Arrow's C stream: a frame of polars or pandas, a table of pyarrow, a relation of DuckDB (a frame of
-      pandas that gives none, as without pyarrow, or that holds objects, is read column by column; its index is a column
-      if it has a name);
+      pandas that gives none, as without pyarrow, or that holds objects, is read column by column; its index is the first
+      column if it has a name);
     * a dict of NumPy arrays (or lists) by the names of their columns; an array `[events, width]` is so many features;
     * an object with `src`, `dst` and `t`, and maybe `msg` (features `[events, width]`) and `y` (labels): PyG's
       `TemporalData`.
@@ -61,6 +61,7 @@ class Dataset:
             raise _native.Error(f"name: found {name!r}, expected text")
         if name is not None and isinstance(table, (str, os.PathLike)):
             raise _native.Error(f"name: found {name!r}, expected none: a file or a data set is called as it is")
+        name = None if name is None else value("name", name)
         options = written({"columns": _columns(roles, features), **reading})
         #: As it was asked for; a table's conversion keeps less.
         self._reading = dict(options)
@@ -257,11 +258,11 @@ def _is_pandas(table: Any) -> bool:
 
 
 def _with_index(frame: Any) -> Any:
-    """A frame whose index is a column where it has a name. pyarrow leaves one out that only counts, and pandas one that
-    is a column already."""
+    """A frame whose index is a column where it has a name, and no longer there. pyarrow would leave one out that only
+    counts, and add one that is a column already."""
     named = []
     for level, name in enumerate(frame.index.names):
-        if name is None:
+        if what_is(name) == "missing":
             continue
         twice = list(frame.columns).count(name)
         if twice == 0:
@@ -269,7 +270,7 @@ def _with_index(frame: Any) -> Any:
         elif twice > 1 or not frame.index.get_level_values(level).equals(frame.set_index(name).index):
             raise _native.Error(f"'{name}' is a column and, with other values, the index; rename one of them")
     try:
-        return frame.reset_index(level=named) if named else frame
+        return (frame.reset_index(level=named) if named else frame).reset_index(drop=True)
     except ValueError as error:
         raise _native.Error(f"the index can't be columns: {error}") from None
 

@@ -258,7 +258,7 @@ class Model:
         """Measures the run's weights again, as `mspipe eval`: builds the memory of the training part, then validates and tests.
 
         `settings` change those of the run (`hide_batch=False`, `protocol="tgb"`). Needs the run's folder, and its
-        stream: that of `load` unless `data=` says where it is. Returns what `mspipe eval --json` prints.
+        stream: that of `load` unless `data=` gives another one to measure on. Returns what `mspipe eval --json` prints.
 
         Raises `mspipe.Error` for a model that was loaded from a state, and for settings that the weights do not fit.
         """

@@ -90,7 +90,9 @@ def switch(name: str, given: object) -> bool:
 def settings(given: dict[str, Any]) -> list[tuple[str, str]]:
     """All of them; what is `None` is as if it was not given."""
     for name in given:
-        if "-" in name:
-            # It would be the same setting by another name.
-            raise _native.Error(f"unknown keyword '{name}', expected '{name.replace('-', '_')}'")
+        if not (name.isascii() and name.isidentifier()):
+            # With hyphens it would be the same setting by another name.
+            meant = name.strip("-").replace("-", "_")
+            nearest = f"; do you mean {meant}=?" if meant in schema() else ""
+            raise _native.Error(f"unknown keyword {name!a}{nearest}")
     return [(name, value(name, of)) for name, of in given.items() if of is not None]

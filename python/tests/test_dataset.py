@@ -4,6 +4,7 @@ import collections
 import copy
 import datetime
 import decimal
+import enum
 import json
 import pickle
 import subprocess
@@ -204,6 +205,23 @@ def test_a_frame_of_pandas_without_a_stream_is_read_column_by_column(columns, mo
     assert [mspipe.Dataset(given, bipartite=True).hash for given in frames] == hashes
 
 
+def test_objects_are_their_values(columns):
+    class Kind(str, enum.Enum):
+        A = "a"
+
+    pd = pytest.importorskip("pandas")
+    members = {"src": [Kind.A, "b"], "dst": ["c", "d"], "time": [1, 2]}
+    texts = mspipe.Dataset({**members, "src": ["a", "b"]})
+    beside = {"q": [decimal.Decimal(1), decimal.Decimal(2)]}
+    for given in (members, pd.DataFrame(members), {**members, **beside}, pd.DataFrame({**members, **beside})):
+        store = mspipe.Dataset(given, features=[]).settings["data"]
+        assert (Path(store) / "names.json").read_text() == (Path(texts.settings["data"]) / "names.json").read_text()
+    east, west = (datetime.timezone(datetime.timedelta(hours=hours)) for hours in (5, -5))
+    moments = [datetime.datetime(1, 1, 1, tzinfo=east), datetime.datetime(9999, 12, 31, 23, tzinfo=west)]
+    ends = mspipe.Dataset({**members, "time": moments}).info()
+    assert (ends["first_time"], ends["last_time"]) == (-62_135_596_800 - 5 * 3600, 253_402_297_200 + 5 * 3600)
+
+
 def test_moments_among_objects_of_a_frame_are_exact():
     pd = pytest.importorskip("pandas")
     day, stamp = datetime.date(2020, 1, 1), pd.Timestamp
@@ -226,8 +244,12 @@ def test_the_index_of_a_frame_is_a_column_if_it_has_a_name(columns):
     shuffled = counted.sample(frac=1, random_state=0).sort_index()
     numbered = mspipe.Dataset({"number": np.arange(400), **columns}).hash
     assert [mspipe.Dataset(of, bipartite=True).hash for of in (counted, shuffled)] == [numbered] * 2
-    for same in (frame.set_index(["timestamp", "user_id"]), frame.set_index("user_id", drop=False)):
+    for same in (frame.set_index(["timestamp", "user_id"]), frame.set_index("user_id", drop=False), frame.rename_axis(pd.NA)):
         assert mspipe.Dataset(same).hash == mspipe.Dataset(frame).hash
+    # pyarrow tells names apart by their text alone.
+    for name in (3, ("a", "b")):
+        numbered = frame.rename(columns={"price": name})
+        assert mspipe.Dataset(numbered.set_index(name, drop=False)).info()["edge_features"]["width"] == 2
     with pytest.raises(mspipe.Error, match="'user_id' is a column and, with other values, the index"):
         mspipe.Dataset(frame.rename_axis("user_id"))
 

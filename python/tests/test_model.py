@@ -94,9 +94,13 @@ def test_questions_are_exact_and_in_any_container(model, columns):
     one = model.score([5], [1000], last + 1)["logit"]
     with decimal.localcontext(prec=2):
         assert model.score([5], [1000], decimal.Decimal(last + 1))["logit"] == one
-    assert model.score([decimal.Decimal(5)], [1000], last + 1)["logit"] == one
-    with pytest.raises(mspipe.Error, match="src: found a decimal"):
-        model.score([decimal.Decimal("5.5")], [1000])
+    for five in (decimal.Decimal(5), decimal.Decimal("5.0"), decimal.Decimal("50E-1")):
+        assert model.score([five], [1000], last + 1)["logit"] == one
+    for wrong in ("5.5", "-1", str(2**64)):
+        with pytest.raises(mspipe.Error, match=f"src, row 1: found {wrong}, expected whole numbers"):
+            model.score([decimal.Decimal(5), decimal.Decimal(wrong)], [1000, 1000])
+    with pytest.raises(mspipe.Error, match="'sources', row 1: found a list of 2, expected a list of 1"):
+        model.top_k([[5], [5, 8]])
     assert model.score(np.ma.masked_array([5], mask=False), [1000], last + 1)["logit"] == one
     pandas = pytest.importorskip("pandas")
     with pytest.raises(mspipe.Error, match="nodes, row 1: found"):
