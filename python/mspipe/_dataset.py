@@ -260,6 +260,9 @@ def _is_pandas(table: Any) -> bool:
 def _with_index(frame: Any) -> Any:
     """A frame whose index is a column where it has a name, and no longer there. pyarrow would leave one out that only
     counts, and add one that is a column already."""
+    if list(frame.index.names) == [None] and type(frame.index).__name__ == "RangeIndex":
+        # Most are as they are made; others may be copied.
+        return frame
     named = []
     for level, name in enumerate(frame.index.names):
         if what_is(name) == "missing":

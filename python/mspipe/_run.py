@@ -166,8 +166,8 @@ def resume(
     """Continues with a run that has not ended, from its last checkpoint, as `mspipe train --resume`.
 
     The numbers are those of a run that was never interrupted. `data` is where the stream is, if it was moved, or the same
-    events as a `Dataset`; ids and features are called as in it from then on. `on_epoch` and `progress` as for `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be
-    resumed.
+    events as a `Dataset`; ids and features are called as in it from then on. `on_epoch` and `progress` as for
+    `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be resumed.
     """
     place = path_of("folder", folder, "a run, or its folder")
     stream = place_of(data)
