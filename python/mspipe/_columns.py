@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
+from ._written import utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -360,6 +361,11 @@ def _of_decimals(name: str, values: list[decimal.Decimal], present: Array | None
     return Column(name, "decimal", whole, scale, present)
 
 
+def _decimal(whole: int, scale: int) -> decimal.Decimal:
+    """What stands for itself divided by 10^scale."""
+    return decimal.Decimal(whole).scaleb(-scale, context=_DIGITS)
+
+
 def _text(name: str, row: int, value: Any) -> str:
     if isinstance(value, str):
         # Of an enum's members this is the value, as everybody else reads it.
@@ -404,13 +410,14 @@ def _of_nanoseconds(name: str, values: list[int | None]) -> Column:
 
 
 def refuse_no_utf8(columns: Iterable[Column]) -> None:
-    """Refuses text that has half of a surrogate pair, as file names of another encoding do."""
+    """Refuses text that can't go over."""
     for name, kind, values, *_ in columns:
         for row, text in enumerate(values if kind == "text" else ()):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise _native.Error(f"the column '{name}', row {row}: found {text!a}, expected text in UTF-8") from None
+            utf8(f"the column '{name}', row {row}", text)
+
+
+#: What ids are asked with.
+_IDS = "whole numbers that are not negative, or text"
 
 
 def ids(what: str, given: Any) -> tuple[bool, Any]:
@@ -430,8 +437,7 @@ def ids(what: str, given: Any) -> tuple[bool, Any]:
             one = 10**found.width
             for row, number in enumerate(found.values):
                 if number % one or not 0 <= number <= _MOST * one:
-                    value = decimal.Decimal(number).scaleb(-found.width, context=_DIGITS)
-                    raise _native.Error(f"{what}, row {row}: found {value}, expected whole numbers that are not negative, or text")
+                    raise _native.Error(f"{what}, row {row}: found {_decimal(number, found.width)}, expected {_IDS}")
             return False, np.array([number // one for number in found.values], dtype=np.uint64)
         case "float" | "double":
             whole = found.values.astype(np.float64)
@@ -439,8 +445,8 @@ def ids(what: str, given: Any) -> tuple[bool, Any]:
             if fine.all():
                 return False, whole.astype(np.uint64)
             row = int((~fine).argmax())
-            raise _native.Error(f"{what}, row {row}: found {found.values[row]}, expected whole numbers that are not negative, or text")
-    raise _native.Error(f"{what}: found {_NAMES.get(found.kind, found.kind)}, expected whole numbers that are not negative, or text")
+            raise _native.Error(f"{what}, row {row}: found {found.values[row]}, expected {_IDS}")
+    raise _native.Error(f"{what}: found {_NAMES.get(found.kind, found.kind)}, expected {_IDS}")
 
 
 def times(given: Any) -> tuple[str, Any] | None:
@@ -461,7 +467,7 @@ def times(given: Any) -> tuple[str, Any] | None:
         case "float" | "double":
             return "double", values.astype(np.float64)
         case "decimal":
-            return "text", [f"{decimal.Decimal(value).scaleb(-found.width, context=_DIGITS):f}" for value in values]
+            return "text", [f"{_decimal(value, found.width):f}" for value in values]
         case "ms" | "us" | "ns":
             moments = values.view(f"datetime64[{found.kind}]").astype("datetime64[ns]")
             given = values.view(f"datetime64[{found.kind}]")

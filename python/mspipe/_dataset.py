@@ -12,7 +12,7 @@ from . import _native
 from ._columns import Column, of_arrays, refuse_no_utf8, what_is
 from ._json import parsed
 from ._settings import Reading
-from ._written import path_of, schema, value
+from ._written import place_of_stream, schema, value
 from ._written import settings as written
 
 
@@ -153,7 +153,7 @@ def place_of(data: Dataset | str | os.PathLike[str] | None) -> str | None:
     if isinstance(data, Dataset):
         refuse_gone(data)
         return data.settings["data"]
-    return path_of("data", data, "a Dataset, or where the stream is")
+    return place_of_stream("data", data, "a Dataset, or where the stream is")
 
 
 def refuse_columns(given: Mapping[str, Any]) -> None:
@@ -205,10 +205,7 @@ def _opened(
     `like` says how the stream was read that it is a part of.
     """
     if isinstance(table, (str, os.PathLike)):
-        place = path_of("table", table, "a path")
-        # A file is that one wherever the process goes later; a name is a data set.
-        place = os.path.abspath(place) if os.path.exists(place) else place
-        return _native.Dataset.open(place, options, like)
+        return _native.Dataset.open(place_of_stream("table", table, "a path"), options, like)
     if isinstance(table, Dataset):
         more = "" if like is None else ", so that it is read as the model's stream"
         raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)

@@ -109,7 +109,7 @@ class Model:
                 _refuse_gone_stream(place)
             raise
         # Wherever the process goes later.
-        return cls(native, Path(place).absolute(), stream and (os.path.abspath(stream) if os.path.exists(stream) else stream))
+        return cls(native, Path(place).absolute(), stream)
 
     @property
     def width(self) -> int:

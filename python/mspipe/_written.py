@@ -47,7 +47,7 @@ def value(name: str, given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):
-        return _utf8(name, os.fsdecode(given))
+        return utf8(name, os.fsdecode(given))
     if isinstance(given, float):
         # Beyond 2^53 the shortest decimal is another whole number.
         return str(int(given)) if given.is_integer() and abs(given) >= 2**53 else repr(given)
@@ -68,11 +68,17 @@ def path_of(name: str, given: Any, expected: str) -> str:
     """A path as text."""
     if not isinstance(given, (str, os.PathLike)):
         raise _native.Error(f"{name}: found {type(given).__name__}, expected {expected}")
-    return _utf8(name, os.fsdecode(given))
+    return utf8(name, os.fsdecode(given))
 
 
-def _utf8(name: str, text: str) -> str:
-    """Text that is no name of a file in another encoding."""
+def place_of_stream(name: str, given: Any, expected: str) -> str:
+    """Where a stream is: a file is that one wherever the process goes later, and a name is a data set."""
+    place = path_of(name, given, expected)
+    return os.path.abspath(place) if os.path.exists(place) else place
+
+
+def utf8(name: str, text: str) -> str:
+    """Text without half of a surrogate pair, which the name of a file in another encoding has."""
     try:
         text.encode()
     except UnicodeEncodeError:
